@@ -1,0 +1,1 @@
+"""Everything that learns or computes on faces. Knows no network I/O."""

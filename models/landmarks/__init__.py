@@ -1,0 +1,1 @@
+"""Facial landmarks: detection, geometry, smoothing, separation and retargeting."""

@@ -1,0 +1,1 @@
+"""The media worker and what surrounds a call: page, targets, settings, command line."""

@@ -1,0 +1,1 @@
+"""The inference process: landmarks, retargeting and generation, fed through shared memory."""

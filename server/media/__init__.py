@@ -1,0 +1,1 @@
+"""Peer connections, tracks and clocks. Never runs a model."""

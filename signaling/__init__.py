@@ -1,0 +1,1 @@
+"""Terminals, relay requests, rooms and calls. Knows no media, no torch."""
