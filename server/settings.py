@@ -1,0 +1,363 @@
+"""Every setting of Understudy: what it means, its bounds, and where its value came from.
+
+A setting has one name everywhere: ``port`` in the TOML file, ``UNDERSTUDY_PORT`` in the environment,
+``--set port=...`` on the command line. The command line wins over the environment, the environment over
+the file, the file over the defaults. Anything unknown or out of range is refused with a sentence that
+names the key and where it was given.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from platformdirs import user_data_path
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from signaling.protocol import IceServer
+
+ENV_PREFIX: Final = "UNDERSTUDY_"
+#: Names the settings file; not a setting itself. Empty: read no file.
+CONFIG_VARIABLE: Final = "UNDERSTUDY_CONFIG"
+DEFAULT_CONFIG: Final = Path("understudy.toml")
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+MarkPlace = Literal["top-left", "top-right", "bottom-left", "bottom-right"]
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used.
+
+    Attributes:
+        problems: one sentence for each, naming the key and where it was given.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+def _listed(value: object) -> object:
+    """A list given as text: JSON, or parts between commas."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text.startswith(("[", "{")):
+        parsed = json.loads(text)
+        return parsed if isinstance(parsed, list) else [parsed]
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _ice_servers(value: object) -> object:
+    """A bare URL stands for a server without credentials; a table may give one URL without a list."""
+    value = _listed(value)
+    if not isinstance(value, list):
+        return value
+    servers: list[object] = []
+    for server in value:
+        if isinstance(server, str):
+            server = {"urls": [server]}
+        elif isinstance(server, dict) and isinstance(server.get("urls"), str):
+            server = {**server, "urls": [server["urls"]]}
+        urls = server.get("urls") if isinstance(server, dict) else None
+        for url in urls if isinstance(urls, list) else []:
+            if not str(url).startswith(("stun:", "stuns:", "turn:", "turns:")):
+                raise ValueError(f"{url!r} is no STUN or TURN URL (stun:host:port, turn:host:port)")
+        servers.append(server)
+    return servers
+
+
+def _lowered(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _whole_number(value: object) -> object:
+    """Text that is a number, for types that compare without converting (``Literal``)."""
+    return int(value) if isinstance(value, str) and value.strip().isdigit() else value
+
+
+def _none_if_blank(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+class Settings(BaseSettings):
+    """All settings, validated. Made by :func:`load_settings`; keyword arguments are for tests."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, extra="forbid", frozen=True, validate_default=False
+    )
+
+    # ---- where it listens and keeps things
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
+    port: int = Field(8080, ge=0, le=65535, description="Port of the page and of signaling; 0: any free one.")
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path("understudy", appauthor=False),
+        examples=["/var/lib/understudy"],
+        description="Folder of prepared targets.",
+    )
+    log_level: Annotated[LogLevel, BeforeValidator(_lowered)] = Field(
+        "info", description="Least severity that is logged: debug, info, warning or error."
+    )
+    allowed_origins: Annotated[list[str], NoDecode, BeforeValidator(_listed)] = Field(
+        default_factory=list,
+        examples=[["https://meet.example.org"]],
+        description="Origins of other sites whose pages may connect (https://meet.example.org); "
+        "the service's own page always may.",
+    )
+
+    # ---- rooms and calls
+    heartbeat_s: float = Field(
+        3.0, ge=0.2, le=30, description="Terminals send a heartbeat at least this often (seconds)."
+    )
+    resume_s: float = Field(
+        30.0,
+        ge=1,
+        le=600,
+        description="A lost terminal's place in room and call is kept this long (seconds).",
+    )
+    ring_timeout_s: float = Field(
+        45.0, ge=1, le=600, description="An unanswered call request is closed after this long (seconds)."
+    )
+    room_capacity: int = Field(8, ge=2, le=32, description="Terminals that a room holds.")
+    ice_servers: Annotated[list[IceServer], NoDecode, BeforeValidator(_ice_servers)] = Field(
+        default_factory=list,
+        examples=[["stun:stun.example.org:3478"]],
+        description="STUN and TURN servers: URLs, or tables with urls, username and credential. "
+        "None are needed on one machine or one network.",
+    )
+
+    # ---- media worker
+    signaling_url: str = Field(
+        "ws://127.0.0.1:8080/worker",
+        pattern=r"^wss?://\S+$",
+        description="Where a worker that is started by itself registers.",
+    )
+    worker_secret: SecretStr = Field(
+        SecretStr(""),
+        examples=["a long random word"],
+        description="Secret that workers and signaling share; `understudy serve` makes its own.",
+    )
+    worker_id: Annotated[str | None, BeforeValidator(_none_if_blank)] = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.:-]{1,64}$",
+        examples=["worker-1"],
+        description="A worker's name; by default host and process.",
+    )
+    capacity: Annotated[int | None, BeforeValidator(_none_if_blank)] = Field(
+        None,
+        ge=1,
+        le=1000,
+        examples=[8],
+        description="Drivers a worker serves at once; by default 2 for each CPU, at least 4.",
+    )
+    drain_s: float = Field(
+        60.0, ge=0, le=86400, description="A worker told to stop lets its calls go on this long (seconds)."
+    )
+    metrics_port: Annotated[int | None, BeforeValidator(_none_if_blank)] = Field(
+        None,
+        ge=0,
+        le=65535,
+        examples=[9100],
+        description="Port of a worker's own /metrics, on the loopback address; none: off.",
+    )
+
+    # ---- the picture
+    generator: Literal["mesh-warp"] = Field("mesh-warp", description="What generates the picture.")
+    size: Annotated[Literal[256, 512], BeforeValidator(_whole_number)] = Field(
+        256, description="Side of the generated picture in pixels: 256 or 512."
+    )
+    fps: int = Field(30, ge=1, le=60, description="Most generated frames a second for each driver.")
+    mark_enabled: bool = Field(True, description="Write a visible mark on every generated frame.")
+    mark_text: str = Field(
+        "AI-generated", min_length=1, max_length=40, description="Text of the visible mark."
+    )
+    mark_place: Annotated[MarkPlace, BeforeValidator(_lowered)] = Field(
+        "bottom-right", description="Corner of the visible mark."
+    )
+
+    # ---- uploaded targets
+    target_ttl_h: float = Field(
+        24.0, gt=0, le=24 * 365, description="An uploaded target is deleted after this long (hours)."
+    )
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, value: list[str]) -> list[str]:
+        for origin in value:
+            if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
+                raise ValueError(f"{origin!r} is no origin (scheme://host[:port], nothing behind it)")
+        return value
+
+    @property
+    def worker_capacity(self) -> int:
+        """Drivers a worker serves at once, the default worked out."""
+        return self.capacity if self.capacity is not None else max(4, 2 * (os.cpu_count() or 1))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # load_settings() reads each source itself, to be able to say where a bad value came from.
+        return (init_settings,)
+
+    def environment(self) -> dict[str, str]:
+        """The settings as environment variables, for a child process that is to run with the same ones."""
+        variables = {CONFIG_VARIABLE: ""}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr):
+                text = value.get_secret_value()
+            elif isinstance(value, list):
+                text = json.dumps(
+                    [v if isinstance(v, str) else v.model_dump(exclude_none=True) for v in value]
+                )
+            else:
+                text = "" if value is None else str(value)
+            variables[variable_of(name)] = text
+        return variables
+
+
+@dataclass(frozen=True)
+class LoadedSettings:
+    """Settings with the origin of each value that is not the default.
+
+    Attributes:
+        settings: the values.
+        origins: setting name -> where its value was given, in words.
+    """
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"{ENV_PREFIX}{name.upper()}"
+
+
+def load_settings(
+    config: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> LoadedSettings:
+    """Read file, environment and command line, in rising precedence.
+
+    Args:
+        config: the TOML file; by default ``$UNDERSTUDY_CONFIG``, else ``understudy.toml`` if there is one.
+        overrides: values of the command line by setting name.
+        environ: the environment; by default the process's.
+
+    Raises:
+        SettingsError: a key is unknown, a value does not fit, or the file cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    problems: list[str] = []
+
+    for origin, source in (
+        *_file_source(config, environ, problems),
+        *_environment_source(environ, problems),
+        *(("the command line", {name: value}) for name, value in (overrides or {}).items()),
+    ):
+        for name, value in source.items():
+            if name not in Settings.model_fields:
+                problems.append(f"{origin}: there is no setting {name!r}{_nearest(name)}.")
+                continue
+            values[name] = value
+            origins[name] = origin
+    try:
+        settings = Settings(**values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems += [_sentence(details, origins) for details in error.errors(include_url=False)]
+    if problems:
+        raise SettingsError(problems)
+    return LoadedSettings(settings, origins)
+
+
+def _file_source(
+    config: Path | None, environ: Mapping[str, str], problems: list[str]
+) -> list[tuple[str, dict[str, object]]]:
+    if config is None:
+        named = environ.get(CONFIG_VARIABLE)
+        if named == "" or (named is None and not DEFAULT_CONFIG.is_file()):
+            return []
+        config = Path(named) if named else DEFAULT_CONFIG
+    try:
+        return [(f"file {config}", tomllib.loads(config.read_text(encoding="utf-8")))]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.append(f"file {config}: not TOML: {error}.")
+    except OSError as error:
+        problems.append(f"file {config}: cannot be read: {error.strerror}.")
+    return []
+
+
+def _environment_source(
+    environ: Mapping[str, str], problems: list[str]
+) -> list[tuple[str, dict[str, object]]]:
+    known = {variable_of(name) for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    ours = {key.upper(): key for key in environ if key.upper().startswith(ENV_PREFIX)}
+    for upper, key in ours.items():
+        if upper not in known:
+            problems.append(f"environment: there is no setting {key}{_nearest(upper, sorted(known))}.")
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {key.lower(): value for key, value in environ.items()}
+    return [(f"environment {variable_of(name)}", {name: value}) for name, value in source().items()]
+
+
+def _nearest(name: str, names: Sequence[str] | None = None) -> str:
+    close = difflib.get_close_matches(name, names or list(Settings.model_fields), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _sentence(details: Any, origins: Mapping[str, str]) -> str:
+    """One validation error as a sentence: origin, key, what is wrong. A secret's value is never repeated."""
+    name = str(details["loc"][0])
+    place = ".".join(str(part) for part in details["loc"])
+    what = str(details["msg"]).removeprefix("Value error, ")
+    given = f", not {details['input']!r}"
+    if name in {"worker_secret", "ice_servers"} or repr(details["input"]) in what:
+        given = ""
+    return f"{origins.get(name, 'default')}: {place}: {what[:1].lower()}{what[1:]}{given}."
+
+
+def shown(name: str, value: object) -> str:
+    """A setting's value as people read it; secrets are not shown."""
+    if isinstance(value, SecretStr):
+        return "(hidden)" if value.get_secret_value() else "(none)"
+    if value is None:
+        return "(none)"
+    if isinstance(value, list):
+        return ", ".join(v if isinstance(v, str) else " ".join(v.urls) for v in value) or "(none)"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def sample_file() -> str:
+    """A settings file that names every setting with its meaning and default, each commented out."""
+    lines = [
+        "# Settings of Understudy. Copy to understudy.toml and take the # off what you change: what stands",
+        "# behind it is the default, or an example where there is none.",
+        "# Each is also an environment variable (port: UNDERSTUDY_PORT), which wins over this file.",
+    ]
+    for name, field in Settings.model_fields.items():
+        value = field.examples[0] if field.examples else field.get_default(call_default_factory=True)
+        lines += ["", f"# {field.description}", f"# {name} = {json.dumps(value)}"]
+    return "\n".join(lines) + "\n"
