@@ -1,0 +1,50 @@
+# Understudy: what a newcomer or a developer runs. `make` alone lists it.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run install test test-fast lint format clean
+
+VENV := .venv
+PYTHON_BIN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+INSTALLED_TEST := $(VENV)/.installed-test
+# PIP_ARGS and ARGS pass options on: make install PIP_ARGS='--no-index --find-links wheels'
+PIP := $(PYTHON_BIN) -m pip --disable-pip-version-check install $(PIP_ARGS)
+
+help: ## List these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(INSTALLED) ## Install what is missing, then serve on http://localhost:8080 (make run ARGS='--port 9000')
+	@exec $(VENV)/bin/understudy serve $(ARGS)
+
+install: $(INSTALLED) ## Make .venv with the understudy command in it
+
+test: $(INSTALLED_TEST) ## Run every test, browsers included (make test ARGS='-k targets')
+	@scripts/system_packages.sh browser
+	$(PYTHON_BIN) -m pytest $(ARGS)
+
+test-fast: $(INSTALLED_TEST) ## Run every test that needs no browser
+	$(PYTHON_BIN) -m pytest -m 'not e2e' $(ARGS)
+
+lint: $(INSTALLED_TEST) ## Check style, formatting and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(INSTALLED_TEST) ## Format the code
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean: ## Remove .venv and everything made by a build or a test run
+	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Installed anew only when the dependencies or the way of installing change.
+$(INSTALLED): pyproject.toml scripts/create_venv.sh scripts/system_packages.sh
+	@scripts/create_venv.sh $(VENV)
+	$(PIP) --editable .
+	@scripts/system_packages.sh runtime
+	@touch $@
+
+$(INSTALLED_TEST): $(INSTALLED)
+	$(PIP) --editable '.[test]'
+	@touch $@

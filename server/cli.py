@@ -1,0 +1,186 @@
+"""The ``understudy`` command: reads settings, then hands over to the part that does the work.
+
+Only what a verb needs is imported, and only when it runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from server.settings import LoadedSettings
+
+USAGE_ERROR = 2
+
+app = typer.Typer(
+    name="understudy",
+    help="Video calls in which each is seen behind a target face that moves as they do.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # its tracebacks print local variables, secrets among them
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+bench = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="Settings file (TOML); else ./understudy.toml."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="NAME=VALUE", help="Any setting; see `understudy settings`."),
+]
+HostOption = Annotated[str | None, typer.Option("--host", help="Address to listen on.")]
+PortOption = Annotated[int | None, typer.Option("--port", "-p", help="Port of the page and signaling.")]
+DataOption = Annotated[Path | None, typer.Option("--data-dir", help="Folder of prepared targets.")]
+LogOption = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"understudy {version('understudy')}")
+        raise typer.Exit
+
+
+@app.callback()
+def understudy(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Video calls in which each is seen behind a target face that moves as they do."""
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    host: HostOption = None,
+    port: PortOption = None,
+    data_dir: DataOption = None,
+    log_level: LogOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Run everything on this machine: page, signaling, media worker, inference. Ctrl-C ends it all.
+
+    Settings come from the command line, from UNDERSTUDY_* in the environment and from a TOML file, in
+    this order; `understudy settings` lists them all with their present values.
+    """
+    loaded = _load(config, settings, host=host, port=port, data_dir=data_dir, log_level=log_level)
+    from server.serve import run_serve
+
+    raise typer.Exit(run_serve(loaded.settings))
+
+
+@app.command()
+def signaling(
+    config: ConfigOption = None,
+    host: HostOption = None,
+    port: PortOption = None,
+    data_dir: DataOption = None,
+    log_level: LogOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Run page, targets and signaling only; media workers register from elsewhere (`worker_secret`)."""
+    loaded = _load(config, settings, host=host, port=port, data_dir=data_dir, log_level=log_level)
+    _need_secret(loaded)
+    from server.serve import run_signaling
+
+    raise typer.Exit(run_signaling(loaded.settings))
+
+
+@app.command()
+def worker(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    log_level: LogOption = None,
+    settings: SetOption = None,
+    child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
+) -> None:
+    """Run one media worker that registers with the signaling server at `signaling_url`."""
+    loaded = _load(config, settings, data_dir=data_dir, log_level=log_level)
+    _need_secret(loaded)
+    from server.serve import run_media_worker
+
+    raise typer.Exit(run_media_worker(loaded.settings, child=child))
+
+
+@app.command("settings")
+def show_settings(
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Print a settings file to start from instead.")
+    ] = False,
+) -> None:
+    """List every setting: what it means, its default, its present value and where that came from."""
+    from server.settings import Settings, sample_file, shown
+
+    if sample:
+        typer.echo(sample_file(), nl=False)
+        return
+    loaded = _load(config, settings)
+
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("setting", "value", "meaning", box=SIMPLE, title="Settings of Understudy")
+    for name, field in Settings.model_fields.items():
+        value = escape(shown(name, getattr(loaded.settings, name)))
+        meaning = escape(str(field.description))
+        if origin := loaded.origins.get(name):
+            default = shown(name, field.get_default(call_default_factory=True))
+            meaning += escape(f"\n(given by {origin}; default {default})")
+        table.add_row(name, value, meaning, style="bold" if origin else "")
+    Console().print(table)
+
+
+def _load(config: Path | None, assignments: list[str] | None, **options: Any) -> LoadedSettings:
+    """Settings of all sources; whatever is wrong with them ends the command with a sentence for each."""
+    from server.settings import SettingsError, load_settings
+
+    overrides: dict[str, object] = {}
+    for assignment in assignments or []:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            _fail(f"--set {assignment}: write it as NAME=VALUE.")
+        overrides[name.strip()] = value.strip()
+    overrides.update({name: value for name, value in options.items() if value is not None})
+    try:
+        return load_settings(config, overrides)
+    except SettingsError as error:
+        _fail(*error.problems, "See `understudy settings --help` and understudy.example.toml.")
+
+
+def _need_secret(loaded: LoadedSettings) -> None:
+    if not loaded.settings.worker_secret.get_secret_value():
+        _fail(
+            "worker_secret: not set. Signaling and its workers must share one: "
+            "put the same UNDERSTUDY_WORKER_SECRET into the environment of each."
+        )
+
+
+def _fail(*sentences: str) -> NoReturn:
+    for sentence in sentences:
+        typer.secho(sentence, err=True, fg=typer.colors.RED)
+    raise SystemExit(USAGE_ERROR)
+
+
+def main() -> None:
+    """Entry point: runs the command; a mistake of the user ends in a sentence, never in a traceback."""
+    from server.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        _fail(str(error))
+
+
+if __name__ == "__main__":
+    main()
