@@ -1,0 +1,114 @@
+"""The decoder: warp-alignment blocks from coarse to fine, last the photo itself (FIG. 10, [0189]-[0193])."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.marionette.blocks import ResidualBlock, resize, warp
+from models.marionette.flow import MESH_MAPS, CorrectedFlow, FlowHead
+from models.marionette.target_encoder import resize_flow
+
+
+class Reenacted(NamedTuple):
+    """A reenacted picture and the steps to it that training looks at.
+
+    Attributes:
+        picture: ``[B, 3, H, W]`` in -1..1.
+        aligned_photo: the target photo warped by the last flow, nothing added, ``[B, 3, H, W]``.
+        flows: the flow of every scale, coarsest first.
+    """
+
+    picture: Tensor
+    aligned_photo: Tensor
+    flows: list[Tensor]
+
+
+class WarpAlignmentBlock(nn.Module):
+    """Brings the target's normalised features to the driver's pose and joins them with ``u`` ([0192]-[0193]).
+
+    Args:
+        channels: channels of ``u``, kept.
+        feature_channels: channels of the normalised feature map.
+    """
+
+    def __init__(self, channels: int, feature_channels: int) -> None:
+        super().__init__()
+        self.flow = FlowHead(channels)
+        self.join = nn.Conv2d(channels + feature_channels, channels, 1)
+
+    def forward(
+        self, u: Tensor, normalised: Tensor, mesh_maps: Tensor, base: Tensor
+    ) -> tuple[Tensor, CorrectedFlow]:
+        """All at one resolution: ``u`` ``[B, C, h, w]``, features, mesh maps and the coarser scale's flow."""
+        corrected = self.flow(u, mesh_maps, base)
+        aligned = warp(normalised, corrected.flow) * corrected.trust
+        return u + self.join(torch.cat((u, aligned), dim=1)), corrected
+
+
+class Decoder(nn.Module):
+    """From the mixed feature map to the picture.
+
+    Args:
+        channels: width of ``u`` at each scale, finest first; the coarsest is that of ``z_xy``.
+        feature_channels: width of each normalised feature map, finest first.
+        synthesis_channels: width at the picture's own resolution, where little is done.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], feature_channels: Sequence[int], synthesis_channels: int = 16
+    ) -> None:
+        super().__init__()
+        coarse_first = list(zip(channels, feature_channels, strict=True))[::-1]
+        self.enter = nn.Conv2d(coarse_first[0][0] + MESH_MAPS, coarse_first[0][0], 1)
+        self.align = nn.ModuleList(WarpAlignmentBlock(width, feature) for width, feature in coarse_first)
+        widths = [width for width, _ in coarse_first]
+        self.up = nn.ModuleList(
+            ResidualBlock(before, after, "up") for before, after in itertools.pairwise(widths)
+        )
+        self.synthesis = nn.Sequential(
+            nn.Conv2d(channels[0] + 3, synthesis_channels, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(synthesis_channels, synthesis_channels, 3, padding=1),
+            nn.SiLU(),
+        )
+        # Synthesised pixels are added to the photo and start at zero: an untrained decoder is the mesh
+        # warp. (A mask that blends the two and starts at the photo closes for good.)
+        self.add = nn.Conv2d(synthesis_channels, 3, 3, padding=1)
+        nn.init.zeros_(self.add.weight)
+        assert self.add.bias is not None
+        nn.init.zeros_(self.add.bias)
+
+    def forward(
+        self, z_xy: Tensor, normalised: Sequence[Tensor], photo: Tensor, mesh_maps: Sequence[Tensor]
+    ) -> Reenacted:
+        """Decode one batch.
+
+        Args:
+            z_xy: mixed feature map ``[B, C, h, w]``.
+            normalised: pose-normalised target features, mean over K, finest first (Eq. 12, [0193]).
+            photo: the reference photo ``[B, 3, H, W]`` in -1..1, at the output's resolution.
+            mesh_maps: splats of driver to reference landmarks at each feature's resolution, finest first.
+        """
+        coarse_first = list(zip(normalised, mesh_maps, strict=True))[::-1]
+        u = self.enter(torch.cat((z_xy, coarse_first[0][1]), dim=1))
+        correction = torch.zeros_like(coarse_first[0][1][:, :2])  # learned so far, over the mesh flow
+        flows = []
+        for index, (align, (features, maps)) in enumerate(zip(self.align, coarse_first, strict=True)):
+            if index:
+                u = self.up[index - 1](u)
+                correction = resize_flow(correction, u)
+            # each scale brings its own, finer mesh flow; only the correction comes from the coarser one
+            u, corrected = align(u, features, maps, maps[:, :2] + correction)
+            correction = corrected.flow - maps[:, :2]
+            flows.append(corrected.flow)
+        aligned = warp(photo, resize_flow(flows[-1], photo))
+        fine = resize(u, (photo.shape[2], photo.shape[3]))
+        added = self.add(self.synthesis(torch.cat((fine, aligned), dim=1)))
+        return Reenacted(
+            (aligned + added).clamp(-1.0, 1.0) if not self.training else aligned + added, aligned, flows
+        )

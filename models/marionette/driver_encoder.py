@@ -1,0 +1,33 @@
+"""The driver encoder: drawn landmarks (pose and expression) to the driver feature map z_x ([0093]-[0095])."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from models.marionette.blocks import ResidualBlock
+
+
+class DriverEncoder(nn.Module):
+    """Convolutions that halve the resolution at each level.
+
+    It sees the driver only through drawn landmarks that were put onto the target's identity before, so
+    neither the driver's colours nor its face shape can pass.
+
+    Args:
+        raster_channels: colours of the landmark drawing.
+        channels: width of each level; the drawing is halved ``len(channels) - 1`` times.
+    """
+
+    def __init__(self, raster_channels: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(raster_channels, channels[0], 3, padding=1)
+        self.levels = nn.Sequential(
+            *(ResidualBlock(before, after, "down") for before, after in itertools.pairwise(channels))
+        )
+
+    def forward(self, raster: Tensor) -> Tensor:
+        """Drawn landmarks ``r_x`` ``[B, raster_channels, H, W]`` to ``z_x`` ``[B, channels[-1], H', W']``."""
+        return self.levels(self.stem(raster))

@@ -1,0 +1,130 @@
+"""The whole network of parts: what is computed once for a target, and what for each frame (FIG. 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.marionette.attention import AttentionMemory, ImageAttention
+from models.marionette.decoder import Decoder, Reenacted
+from models.marionette.driver_encoder import DriverEncoder
+from models.marionette.flow import MESH_MAPS
+from models.marionette.target_encoder import TargetEncoder
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of the network.
+
+    Attributes:
+        size: pixels a side of the picture the network works on.
+        width: channels at half resolution; doubled at each coarser scale.
+        scales: number of scales with a normalised feature, from 1/2 down to ``1/2**scales``.
+        attention_blocks: image attention blocks, at the coarsest scale.
+        attention_channels: ``c_a`` of Eq. 13.
+        raster_channels: colours of the landmark drawing.
+        synthesis_channels: width at full resolution.
+    """
+
+    size: int = 256
+    width: int = 24
+    scales: int = 3
+    attention_blocks: int = 2
+    attention_channels: int = 64
+    raster_channels: int = 3
+    synthesis_channels: int = 16
+
+    @property
+    def channels(self) -> list[int]:
+        """Width of each scale, finest (1/2) first."""
+        return [self.width * 2**scale for scale in range(self.scales)]
+
+    @property
+    def resolutions(self) -> list[int]:
+        """Cells a side of each scale, finest first."""
+        return [self.size >> (scale + 1) for scale in range(self.scales)]
+
+
+class TargetCode(NamedTuple):
+    """All of a target that does not depend on the driver; computed once, kept for the whole call.
+
+    Attributes:
+        memories: of each image attention block, ``[B, M, .]``.
+        mask: ``[B, M]``, true where the memory holds a position of a photo (targets have 1..K photos).
+        normalised: mean over the photos of the pose-normalised features, finest first ([0193]).
+        photo: the reference photo, ``[B, 3, H, W]`` in -1..1, at the output's resolution.
+    """
+
+    memories: list[AttentionMemory]
+    mask: Tensor
+    normalised: list[Tensor]
+    photo: Tensor
+
+
+class MarionetteNetwork(nn.Module):
+    """Driver encoder, target encoder, image attention and decoder.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.channels
+        coarsest = channels[-1]
+        # the drawing comes at half the picture's size: its lines carry no more detail than that
+        self.driver_encoder = DriverEncoder(config.raster_channels, channels)
+        self.target_encoder = TargetEncoder(config.raster_channels, [*channels, coarsest])
+        self.attention = nn.ModuleList(
+            ImageAttention(coarsest, coarsest, config.attention_channels, config.resolutions[-1])
+            for _ in range(config.attention_blocks)
+        )
+        self.enter_driver = nn.Conv2d(coarsest + MESH_MAPS, coarsest, 1)
+        self.decoder = Decoder(channels, channels, config.synthesis_channels)
+
+    def encode_target(
+        self, photos: Tensor, rasters: Tensor, mesh_maps: Tensor, present: Tensor, photo: Tensor
+    ) -> TargetCode:
+        """Encode the photos of each target of a batch.
+
+        Args:
+            photos: ``[B, K, 3, size, size]`` in -1..1; the first of each is the reference.
+            rasters: their landmarks drawn, ``[B, K, raster_channels, size, size]``.
+            mesh_maps: splats from the reference's landmarks to each photo's, ``[B, K, 6, h, w]`` at the
+                coarsest scale.
+            present: ``[B, K]``, false for the padding of targets that have fewer photos.
+            photo: the reference photos at the output's resolution, ``[B, 3, H, W]``.
+        """
+        batch, count = present.shape
+        encoded = self.target_encoder(photos.flatten(0, 1), rasters.flatten(0, 1), mesh_maps.flatten(0, 1))
+        z_y = encoded.z_y.unflatten(0, (batch, count))
+        weight = present.to(photos.dtype)[:, :, None, None, None]
+        normalised = [
+            (features.unflatten(0, (batch, count)) * weight).sum(1) / weight.sum(1)
+            for features in encoded.normalised
+        ]
+        mask = present[:, :, None].expand(-1, -1, z_y.shape[-1] * z_y.shape[-2]).flatten(1)
+        memories = [block.memory(z_y) for block in self.attention]  # type: ignore[operator]
+        return TargetCode(memories, mask, normalised, photo)
+
+    def reenact(self, target: TargetCode, raster: Tensor, mesh_maps: Sequence[Tensor]) -> Reenacted:
+        """Put each driver's pose and expression on its target; all that runs for every frame.
+
+        Args:
+            target: of the same batch.
+            raster: retargeted driver landmarks drawn at half size,
+                ``[B, raster_channels, size/2, size/2]``.
+            mesh_maps: splats from the retargeted driver landmarks to the reference's, ``[B, 6, h, w]`` at
+                each scale, finest first.
+        """
+        z_x = self.driver_encoder(raster)
+        mixed = self.enter_driver(torch.cat((z_x, mesh_maps[-1]), dim=1))
+        mask = None if bool(target.mask.all()) else target.mask
+        for block, memory in zip(self.attention, target.memories, strict=True):
+            mixed = block(mixed, memory, mask)
+        return self.decoder(mixed, target.normalised, target.photo, mesh_maps)
