@@ -1,1 +1,1 @@
-"""Peer connections, tracks and clocks. Never runs a model."""
+"""The media worker's calls: peer connections, tracks and clocks. Never runs a model."""

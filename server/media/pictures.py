@@ -1,0 +1,124 @@
+"""A driver's generated pictures on their way to the viewers: newest wins, paced, with the driver's clock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from server import metrics
+from server.media.interfaces import GeneratedPicture, Picture
+
+VIDEO_CLOCK_RATE: Final = 90_000
+MAX_FPS: Final = 30
+#: A picture that does not change is still sent this often: a new viewer sees it, a lost packet mends.
+MIN_FPS: Final = 5
+
+
+class Feed:
+    """Where one driver's pictures come from, and who waits for them.
+
+    Args:
+        latest: gives the newest picture, which is always safe to show.
+    """
+
+    def __init__(self, latest: Callable[[], GeneratedPicture]) -> None:
+        self.latest = latest
+        self._waiting: set[asyncio.Event] = set()
+
+    def wake(self) -> None:
+        """There is a new picture. To be called on the event loop."""
+        for event in self._waiting:
+            event.set()
+
+    def watch(self) -> ViewerPictures:
+        """A new viewer's pictures; give them back with :meth:`leave`."""
+        event = asyncio.Event()
+        self._waiting.add(event)
+        return ViewerPictures(self.latest, event)
+
+    def leave(self, viewer: ViewerPictures) -> None:
+        """The viewer is gone."""
+        self._waiting.discard(viewer.changed)
+
+
+class ViewerPictures:
+    """One viewer's pictures: a :class:`~server.media.interfaces.PictureSource`.
+
+    A timestamp is the time at which the picture's driver frame was decoded, so that sound, which passes
+    through without delay, stays with the lips. A still has no such time and takes the present one, less the
+    age that generated pictures had last, so that the clock runs on evenly.
+
+    Args:
+        latest: gives the newest picture.
+        changed: set when there is a new one.
+        max_fps: most pictures a second.
+        min_fps: least pictures a second.
+        clock: seconds, monotonic, the clock of ``driver_time``.
+    """
+
+    def __init__(
+        self,
+        latest: Callable[[], GeneratedPicture],
+        changed: asyncio.Event,
+        max_fps: float = MAX_FPS,
+        min_fps: float = MIN_FPS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.changed = changed
+        self._latest = latest
+        self._clock = clock
+        self._period = 1.0 / max_fps
+        self._most_wait = 1.0 / min_fps
+        self._origin = clock()
+        self._slot = self._origin
+        self._sent = self._origin - self._most_wait
+        self._sequence: int | None = None
+        self._age = 0.0
+        self._timestamp = -1
+
+    async def next(self) -> Picture:
+        """Wait for a new picture, but not longer than the least rate allows."""
+        await self._sleep(self._slot)
+        while True:
+            self.changed.clear()
+            picture = self._latest()
+            due = self._sent + self._most_wait
+            if picture.sequence != self._sequence or self._clock() >= due:
+                break
+            await self._sleep(due, self.changed)
+        self._sent = self._clock()
+        # A camera's frames do not come evenly: one may be a period early, as long as the average holds.
+        self._slot = max(self._slot, self._sent - self._period) + self._period
+        timestamp = self._next_timestamp(picture)
+        self._skipped(picture)
+        self._sequence = picture.sequence
+        return Picture(picture.i420, timestamp)
+
+    async def _sleep(self, until: float, event: asyncio.Event | None = None) -> None:
+        delay = until - self._clock()
+        if delay <= 0:
+            return
+        if event is None:
+            await asyncio.sleep(delay)
+            return
+        try:
+            async with asyncio.timeout(delay):
+                await event.wait()
+        except TimeoutError:
+            pass
+
+    def _skipped(self, picture: GeneratedPicture) -> None:
+        if self._sequence is not None and picture.sequence - self._sequence > 1:
+            metrics.FRAMES_DROPPED.labels("send", "overtaken").inc(picture.sequence - self._sequence - 1)
+
+    def _next_timestamp(self, picture: GeneratedPicture) -> int:
+        now = self._clock()
+        if picture.generated and picture.driver_time is not None:
+            if picture.sequence != self._sequence:
+                metrics.FRAME_AGE.observe(max(0.0, now - picture.driver_time))
+            self._age = min(1.0, max(0.0, now - picture.driver_time))
+        timestamp = int((now - self._age - self._origin) * VIDEO_CLOCK_RATE)
+        self._timestamp = max(self._timestamp + 1, timestamp)
+        return self._timestamp
