@@ -19,10 +19,11 @@ app = typer.Typer(
     name="understudy",
     help="Video calls in which each is seen behind a target face that moves as they do.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,  # its tracebacks print local variables, secrets among them
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-bench = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode="markdown")
 app.add_typer(bench, name="bench")
 
 ConfigOption = Annotated[
@@ -139,6 +140,37 @@ def show_settings(
             meaning += escape(f"\n(given by {origin}; default {default})")
         table.add_row(name, value, meaning, style="bold" if origin else "")
     Console().print(table)
+
+
+@bench.command("call")
+def bench_call(
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=1, max=600, help="How long each load is measured.")
+    ] = 10.0,
+    max_drivers: Annotated[
+        int, typer.Option("--max-drivers", min=1, max=256, help="The most drivers tried.")
+    ] = 16,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there as well.")
+    ] = None,
+) -> None:
+    """Drivers in calls on this machine: 1, 2, 4, 8 ... until the frame rate falls under 20.
+
+    Starts the real service on a free port and meets it with synthetic drivers, two to a room and in a call
+    with each other, that send a pre-encoded film by WebRTC and count the pictures that come back. They run
+    on the same machine: what they take of it stands in the last column.
+
+    fps: pictures received a second by each stream. generated: new pictures a second and driver.
+    age: from the driver's decoded camera frame until its picture is handed to the encoder.
+    frame: the part of this from decoded frame to generated frame. lag: how late the worker's event loop
+    runs. CPU: cores of the whole service, for each driver and in all.
+    """
+    loaded = _load(config, settings)
+    from server.bench.report import run_call_benchmark
+
+    run_call_benchmark(loaded.settings, seconds=seconds, max_drivers=max_drivers, json_file=json_file)
 
 
 def _load(config: Path | None, assignments: list[str] | None, **options: Any) -> LoadedSettings:

@@ -93,7 +93,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
             "port": port,
             "worker_secret": type(settings.worker_secret)(secret),
             "signaling_url": f"ws://{_reachable(host)}:{port}/worker",
-            "metrics_port": settings.metrics_port or _free_port(),
+            "metrics_port": settings.metrics_port or free_port(),
             "drain_s": 0.0,  # one command: who stops it, stops its calls
         }
     )
@@ -231,7 +231,8 @@ def _stop_signal() -> asyncio.Event:
     return stopping
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address that nothing listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 

@@ -1,0 +1,1 @@
+"""Benchmarks: what this machine holds, measured through the real service."""

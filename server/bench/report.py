@@ -1,0 +1,102 @@
+"""Shows benchmark results as a table, growing while it is measured."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from server.bench.call import ENOUGH_FPS, CallBenchmark, Report, Row
+from server.errors import UserError
+from server.settings import Settings
+
+_COLUMNS = (
+    "drivers",
+    "fps p50",
+    "fps min",
+    "generated",
+    "age p50",
+    "age p95",
+    "frame p50",
+    "frame p95",
+    "lag p99",
+    "CPU each",
+    "CPU all",
+    "bench",
+)
+
+
+def run_call_benchmark(
+    settings: Settings, *, seconds: float, max_drivers: int, json_file: Path | None
+) -> Report:
+    """Run ``understudy bench call``: a progress bar and a growing table while it runs, then the summary.
+
+    Args:
+        json_file: also written there, as JSON.
+
+    Raises:
+        UserError: the service did not get ready, or the file cannot be written.
+    """
+    rows: list[Row] = []
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    task = bar.add_task("", total=1.0)
+    with Live(Group(table_of(rows), bar), refresh_per_second=8) as live:
+
+        def progress(doing: str, share: float) -> None:
+            bar.update(task, description=doing, completed=share)
+
+        def add(row: Row) -> None:
+            rows.append(row)
+            live.update(Group(table_of(rows), bar))
+
+        benchmark = CallBenchmark(settings, seconds, max_drivers, progress, add)
+        report = asyncio.run(benchmark.run())
+        live.update(table_of(rows))
+    Console(highlight=False).print(summary_of(report))
+    if json_file is not None:
+        try:
+            json_file.write_text(report.as_json(), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"Cannot write {json_file}: {error.strerror}.") from None
+    return report
+
+
+def table_of(rows: list[Row]) -> Table:
+    """One line for each load: rates in frames a second, times in milliseconds, CPU in cores."""
+    table = Table(box=SIMPLE, title="Drivers in calls: frames a second, milliseconds, CPU cores")
+    for column in _COLUMNS:
+        table.add_column(column, justify="right")
+    for row in rows:
+        drivers = str(row.drivers) if row.live == row.drivers else f"{row.live} of {row.drivers}"
+        table.add_row(
+            drivers,
+            *(_number(value, 1) for value in (row.fps_p50, row.fps_min, row.generated_fps)),
+            *(_number(value, 0) for value in (row.age_ms_p50, row.age_ms_p95)),
+            *(_number(value, 1) for value in (row.frame_ms_p50, row.frame_ms_p95, row.lag_ms_p99)),
+            *(_number(value, 2) for value in (row.cpu_per_driver, row.cpu_total, row.cpu_bench)),
+            style="" if row.enough else "yellow",
+        )
+    return table
+
+
+def summary_of(report: Report) -> str:
+    """What the figures come to, in two lines."""
+    held = max((row.drivers for row in report.rows if row.enough), default=0)
+    first = next((row.live_after_s for row in report.rows if not math.isnan(row.live_after_s)), math.nan)
+    return (
+        f"{held} drivers at {ENOUGH_FPS:.0f} frames a second or more on {report.machine['cpus']} CPUs "
+        f"({report.machine['processor']}), "
+        f"{report.settings['generator']} at {report.settings['size']} pixels.\n"
+        f"Ready {report.start_up_s:.1f} s after the start; "
+        f"generated frames {_number(first, 1)} s after the first driver's first message."
+    )
+
+
+def _number(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
