@@ -72,7 +72,7 @@ class AppConfig:
 STORE: Final = web.AppKey("targets_store", TargetStore)
 
 
-def create_app(config: AppConfig) -> web.Application:
+def build_app(config: AppConfig) -> web.Application:
     """The application, without signaling.
 
     ``signaling.app.setup_signaling(app, ...)`` adds ``/ws`` and ``/worker`` to it; whoever does so passes

@@ -18,7 +18,7 @@ RefusalCode = Literal[
 REFUSAL_CODES: tuple[RefusalCode, ...] = get_args(RefusalCode)
 
 
-class PhotoRefused(ValueError):  # noqa: N818 - the refusal is its name
+class PhotoRefused(ValueError):
     """A photo that no target can be made from.
 
     Attributes:
@@ -32,5 +32,5 @@ class PhotoRefused(ValueError):  # noqa: N818 - the refusal is its name
         self.message = message
 
 
-class PreparationFailed(RuntimeError):  # noqa: N818 - the refusal is its name
+class PreparationFailed(RuntimeError):
     """Preparing could not be tried or broke down for no fault of the photo; trying again may help."""

@@ -76,6 +76,13 @@ class PhotoPreparer:
         self._landmarks = FaceDetector(static=True, max_faces=4)
         self._single = FaceDetector(static=True)
 
+    def warm_up(self) -> None:
+        """Make the models allocate what they need."""
+        grey = np.full((CROP_SIZE, CROP_SIZE, 3), 128, dtype=np.uint8)
+        self.find_faces(grey)
+        self._landmarks.detect(grey)
+        self._single.detect(grey)
+
     def prepare(self, content: bytes) -> PreparedPhoto:
         """The face of a photo with exactly one.
 
@@ -129,7 +136,8 @@ class PhotoPreparer:
         left, top = int(tile.x), int(tile.y)
         view = image[top : top + int(tile.height), left : left + int(tile.width)]
         scale = min(1.0, _DETECTOR_PX / max(view.shape[:2]))
-        small = cv2.resize(view, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        small_size = (max(1, round(view.shape[1] * scale)), max(1, round(view.shape[0] * scale)))
+        small = cv2.resize(view, small_size, interpolation=cv2.INTER_AREA)
         found = self._wide.process(np.ascontiguousarray(small))
         for detection in found.detections or []:
             box = detection.location_data.relative_bounding_box
@@ -161,6 +169,8 @@ class PhotoPreparer:
 def _tiles(width: int, height: int, min_face_px: int) -> Iterator[_Box]:
     """The whole picture, then overlapping square tiles, each level a third the size of the one before."""
     yield _Box(0, 0, width, height)
+    if min(width, height) < min_face_px:
+        return  # no room for a face, however many tiles a strip of millions of pixels would have
     side = float(max(width, height))
     while side * _SMALLEST_SHARE > min_face_px:
         side = max(side / _TILE_RATIO, min_face_px / _SMALLEST_SHARE)

@@ -18,6 +18,7 @@ import signal
 import struct
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ def main(arguments: list[str]) -> None:
     with suppress(OSError):
         os.nice(5)  # calls go first
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if memory_bytes:
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     # Libraries print to standard output: that becomes standard error, and answers get their own descriptor.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -44,11 +43,22 @@ def main(arguments: list[str]) -> None:
     from server.targets.faces import PhotoPreparer
 
     preparer = PhotoPreparer(PhotoLimits(max_bytes, max_pixels, min_face_px))
+    preparer.warm_up()
+    _bound_memory(memory_bytes)
     _answer(answers, {"ok": True})  # ready
     while (content := _read_request(sys.stdin.buffer)) is not None:
         signal.alarm(timeout_s + 5)
         _answer(answers, *_prepare(preparer, content))
         signal.alarm(0)
+
+
+def _bound_memory(more_bytes: int) -> None:
+    """Let the address space grow by so much from now on. (What the models' threads reserve depends on the
+    machine's cores, so that a fixed bound would fit some machines and not others.)"""
+    statm = Path("/proc/self/statm")
+    if more_bytes and statm.exists():
+        limit = int(statm.read_text().split()[0]) * resource.getpagesize() + more_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _prepare(preparer: PhotoPreparer, content: bytes) -> tuple[dict[str, object], bytes]:

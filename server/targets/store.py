@@ -47,15 +47,15 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 DEFAULT_GALLERY: Final = Path(__file__).resolve().parent.parent / "gallery" / "targets"
 
 
-class TargetUnknown(LookupError):  # noqa: N818 - the refusal is its name
+class TargetUnknown(LookupError):
     """No such target, or no longer: the id is malformed, was never given out, deleted or has expired."""
 
 
-class TargetProtected(PermissionError):  # noqa: N818 - the refusal is its name
+class TargetProtected(PermissionError):
     """A built-in target cannot be deleted."""
 
 
-class StorageFull(OSError):  # noqa: N818 - the refusal is its name
+class StorageFull(OSError):
     """There is no room for another target; nothing of it was left behind."""
 
 

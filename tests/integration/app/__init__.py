@@ -1,0 +1,1 @@
+"""Tests of the web application as browsers use it."""

@@ -1,0 +1,173 @@
+"""Page, health, configuration, metrics, security headers and errors of the web application."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from server.api_metrics import merge_expositions
+
+from .conftest import Start
+
+
+async def test_the_page_and_its_files(client: TestClient) -> None:
+    for address, content_type in (
+        ("/", "text/html; charset=utf-8"),
+        ("/static/app.css", "text/css; charset=utf-8"),
+        ("/static/js/main.js", "text/javascript; charset=utf-8"),
+        ("/?room=R&name=N&target=astronaut&join=1", "text/html; charset=utf-8"),
+    ):
+        response = await client.get(address)
+        assert response.status == 200
+        assert response.headers["Content-Type"] == content_type
+        assert response.headers["Cache-Control"] == "no-cache"
+        again = await client.get(address, headers={"If-None-Match": response.headers["ETag"]})
+        assert again.status == 304
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "notes.py",
+        ".hidden.js",
+        "link.js",
+        "js",
+        "js/",
+        "no.js",
+        "../outside.js",
+        "%2e%2e/outside.js",
+        "..%2foutside.js",
+        "%00.js",
+        "a" * 5000 + ".js",
+        "js/../../outside.js",
+        "/etc/passwd",
+    ],
+)
+async def test_files_that_are_not_the_pages(client: TestClient, path: str) -> None:
+    response = await client.get(f"/static/{path}")
+    assert response.status in (400, 404)
+    assert "secret" not in await response.text()
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "status", "code"),
+    [
+        ("GET", "/nothing", 404, "not_found"),
+        ("GET", "/static/no.js", 404, "not_found"),
+        ("PUT", "/api/targets", 405, "method_not_allowed"),
+        ("POST", "/", 405, "method_not_allowed"),
+    ],
+)
+async def test_errors_are_json(client: TestClient, method: str, address: str, status: int, code: str) -> None:
+    response = await client.request(method, address)
+    assert response.status == status
+    assert response.content_type == "application/json"
+    assert (await response.json())["error"]["code"] == code
+    if status == 405:
+        assert "GET" in response.headers["Allow"]
+
+
+async def test_every_answer_carries_the_security_headers(client: TestClient) -> None:
+    for address in ("/", "/static/app.css", "/api/targets", "/api/config", "/metrics", "/nothing"):
+        headers = (await client.get(address)).headers
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert "camera=(self)" in headers["Permissions-Policy"]
+        assert "aiohttp" not in headers["Server"].lower()
+
+
+async def test_a_failure_inside_is_not_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = await start()
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("the password is 1234")
+
+    from server.app import STORE
+
+    assert client.app is not None
+    monkeypatch.setattr(client.app[STORE], "record", failing)
+    response = await client.get("/api/targets/astronaut")
+    assert response.status == 500
+    assert await response.json() == {
+        "error": {"code": "internal", "message": "Something went wrong on the server."}
+    }
+
+
+async def test_health_and_readiness(start: Start) -> None:
+    ready = False
+    client = await start(ready=lambda: ready)
+    assert (await client.get("/healthz")).status == 200
+    assert (await client.get("/readyz")).status == 503
+    ready = True
+    assert (await client.get("/readyz")).status == 200
+
+
+async def test_what_the_page_is_told(start: Start) -> None:
+    client = await start(size=512, mark_text="made up", room_capacity=3, target_ttl_s=7200.0)
+    config = await (await client.get("/api/config")).json()
+    assert config["size"] == 512
+    assert config["mark"] == {"text": "made up"}
+    assert config["room_capacity"] == 3
+    assert config["generator"] == "mesh-warp"
+    assert config["upload"] == {
+        "max_photos": 8,
+        "max_bytes": 10 * 1024 * 1024,
+        "formats": ["image/jpeg", "image/png", "image/webp"],
+        "ttl_h": 2.0,
+    }
+    assert config["version"]
+
+
+async def test_metrics_of_a_worker_are_merged(start: Start) -> None:
+    async def worker_metrics(_: web.Request) -> web.Response:
+        text = (
+            "# HELP understudy_frames_total Frames.\n# TYPE understudy_frames_total counter\n"
+            "understudy_frames_total 7.0\n# TYPE understudy_uploads_total counter\n"
+            'understudy_uploads_total{outcome="elsewhere"} 1.0\n'
+        )
+        return web.Response(text=text)
+
+    worker = web.Application()
+    worker.router.add_get("/metrics", worker_metrics)
+    server = TestServer(worker)
+    await server.start_server()
+    try:
+        client = await start(
+            worker_metrics_urls=[str(server.make_url("/metrics")), "http://127.0.0.1:1/metrics"]
+        )
+        await client.get("/healthz")
+        response = await client.get("/metrics")
+        text = await response.text()
+    finally:
+        await server.close()
+    assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert "understudy_frames_total 7.0" in text
+    assert 'understudy_uploads_total{outcome="elsewhere"} 1.0' in text
+    assert text.count("# TYPE understudy_uploads_total counter") == 1
+    assert 'understudy_http_requests_total{method="GET",route="/healthz",status="200"} 1.0' in text
+
+
+def test_merging_keeps_the_samples_of_a_metric_together() -> None:
+    first = "# HELP a A.\n# TYPE a counter\na 1\n# HELP b B.\n# TYPE b gauge\nb 2\n"
+    second = '# HELP a A.\n# TYPE a counter\na{x="y"} 3\n'
+    expected = '# HELP a A.\n# TYPE a counter\na 1\na{x="y"} 3\n# HELP b B.\n# TYPE b gauge\nb 2\n'
+    assert merge_expositions([first, second]) == expected
+    assert merge_expositions(["", ""]) == ""
+
+
+def test_the_application_starts_without_the_models() -> None:
+    code = (
+        "import sys, tempfile, pathlib; from server.app import AppConfig, build_app; "
+        "build_app(AppConfig(pathlib.Path(tempfile.gettempdir()))); "
+        "print([m for m in ('mediapipe', 'torch', 'aiortc', 'skimage', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

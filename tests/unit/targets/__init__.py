@@ -1,0 +1,1 @@
+"""Tests of targets: the store, decoding and preparing photos."""
