@@ -259,7 +259,7 @@ class MediaService:
         )
 
     def _replace(self, session: Session) -> None:
-        """End former sessions for the same purpose, but leave a camera that works on until the new one does."""
+        """End former sessions for the same purpose, but not a camera that works until the new one does."""
         for attached in list(self._sessions.values()):
             former = attached.session
             same = (former.terminal, former.channel, former.subject) == (
