@@ -106,14 +106,22 @@ def die_with_parent(grace: float = 1.5) -> None:
 
     When the parent is gone, however it died, this process gets SIGTERM, and is ended after ``grace`` seconds
     if it is still there. Ctrl-C, which the terminal sends to the whole process group, is left to the parent.
+    Until the program sets a handler of its own, SIGTERM ends all that descends from this process as well.
 
     Args:
         grace: seconds between SIGTERM and the end.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _end_tree)
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     threading.Thread(target=_await_parent, args=(grace,), name="await-parent", daemon=True).start()
+
+
+def _end_tree(number: int, _frame: object) -> None:
+    kill(_tree(os.getpid())[1:])
+    os._exit(128 + number)
 
 
 def _await_parent(grace: float) -> None:
