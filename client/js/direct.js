@@ -1,0 +1,66 @@
+// Asking before an unmodified face is shown: the dialogs for requesting and for answering a direct call.
+
+import { $, make, onAction, openDialog, setText } from "./dom.js";
+import { directCall, remotes } from "./state.js";
+import { t } from "./strings.js";
+
+/**
+ * `onRequest(terminal)` when this person has confirmed to ask; `onAnswer(request, agreed)` once for each
+ * request shown, declined when the dialog is closed in any other way.
+ */
+export class DirectDialogs {
+  constructor({ onRequest, onAnswer }) {
+    Object.assign(this, { onRequest, onAnswer });
+    this.confirming = $("#direct-dialog");
+    this.incoming = $("#direct-incoming");
+    this.request = null;
+    this.active = false;
+    onAction("direct-confirm", () => {
+      this.confirming.close();
+      if ($("#direct-peer").value) this.onRequest($("#direct-peer").value);
+    });
+    onAction("direct-accept", () => this.#answer(true));
+    onAction("direct-decline", () => this.#answer(false));
+    // Escape is no agreement.
+    this.incoming.addEventListener("close", () => this.#answer(false));
+  }
+
+  /** Ask this person whether to request a direct call, and with whom: it has two members exactly. */
+  confirm(state) {
+    const peers = remotes(state);
+    $("#direct-who").hidden = peers.length < 2;
+    $("#direct-peer").replaceChildren(
+      ...peers.map((peer) => make("option", { value: peer.terminal, textContent: peer.name })),
+    );
+    openDialog(this.confirming);
+  }
+
+  /** Somebody asks for a direct call. */
+  asked({ request, name }) {
+    if (this.request) {
+      this.onAnswer(request, false);
+      return;
+    }
+    this.request = request;
+    setText($("#incoming-title"), t("incomingTitle", { name }));
+    setText($("#incoming-text"), t("incomingText", { name }));
+    openDialog(this.incoming);
+  }
+
+  /** Follow the state: a request that is withdrawn or timed out is not asked any longer. */
+  update(state) {
+    this.active = Boolean(directCall(state));
+    if (this.request && !(this.request in state.incoming)) {
+      this.request = null;
+      this.incoming.close();
+    }
+    if (this.active && this.confirming.open) this.confirming.close();
+  }
+
+  #answer(agreed) {
+    const request = this.request;
+    this.request = null;
+    if (this.incoming.open) this.incoming.close();
+    if (request) this.onAnswer(request, agreed);
+  }
+}

@@ -1,0 +1,259 @@
+// Starts the page: puts the parts together, reads the address, and goes on with an interrupted call.
+
+import { CallView } from "./call.js";
+import { Chat } from "./chat.js";
+import { Controller } from "./controller.js";
+import { actionOfKey, Controls } from "./controls.js";
+import { DirectDialogs } from "./direct.js";
+import { $, copyLink, onAction, openDialog, setText, toast, wireDialogs } from "./dom.js";
+import { Lobby } from "./lobby.js";
+import { Media } from "./media.js";
+import { newRoomName, roomFromInput, roomLink } from "./roomname.js";
+import { MediaSessions } from "./sessions.js";
+import { Signaling } from "./signaling.js";
+import { pageState } from "./state.js";
+import { Stats } from "./stats.js";
+import { local, tab } from "./storage.js";
+import { Store } from "./store.js";
+import { Streams } from "./streams.js";
+import { fillWords, t } from "./strings.js";
+import { TargetChooser } from "./chooser.js";
+import { claimTab, readAddress } from "./address.js";
+
+fillWords(document);
+wireDialogs();
+
+const address = readAddress(location.href);
+const store = new Store();
+const streams = new Streams();
+const signaling = new Signaling({
+  url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`,
+  memory: tab,
+});
+const sessions = new MediaSessions({
+  send: (message) => signaling.send(message),
+  onTrack: (arrival) => streams.add(arrival),
+  onState: ({ slot, state, code }) => {
+    if (state === "connected") streams.settle(slot);
+    if (state === "closed") streams.remove(slot);
+    store.dispatch({ type: "local/session", slot, state, code });
+  },
+});
+const media = new Media({
+  onChange: (kind) => {
+    controller.mediaChanged(kind);
+    lobby.deviceChanged(kind);
+    controls.update(store.state, media);
+    call.update(store.state);
+  },
+});
+const direct = new DirectDialogs({
+  onRequest: (peer) => controller.requestDirect(peer),
+  onAnswer: (request, agreed) => controller.answerDirect(request, agreed),
+});
+const controller = new Controller({
+  store,
+  signaling,
+  sessions,
+  media,
+  memory: tab,
+  ask: (message) => direct.asked(message),
+  say: toast,
+});
+const controls = new Controls();
+const chat = new Chat({
+  send: (text) => controller.sendText(text),
+  onUnread: (count) => {
+    controls.unread(count);
+    showTitle();
+  },
+  onOpen: (open) => {
+    controls.expanded("chat", open);
+    if (open) stats.toggle(false);
+    else controls.focus("chat");
+  },
+});
+const stats = new Stats({
+  store,
+  sessions,
+  onOpen: (open) => {
+    controls.expanded("stats", open);
+    if (open) chat.toggle(false);
+  },
+});
+const lobby = new Lobby({ media, streams, onJoin: join });
+const call = new CallView({
+  streams,
+  media,
+  controls,
+  chat,
+  onRendered: (slot) => store.dispatch({ type: "local/rendered", slot }),
+});
+const chooser = new TargetChooser({ store, onSelect: (id) => controller.selectTarget(id) });
+
+// ------------------------------------------------------------------------------------ what is shown
+
+function showTitle() {
+  const unread = chat.unread > 0 ? `(${chat.unread}) ` : "";
+  const room = store.state.phase === "room" ? `${store.state.room ?? ""} · ` : "";
+  document.title = `${unread}${room}Understudy`;
+}
+
+let shownPhase = null;
+
+store.subscribe((state) => {
+  document.body.dataset.state = pageState(state);
+  if (state.phase !== shownPhase) showPhase(state);
+  lobby.update(state);
+  call.update(state);
+  direct.update(state);
+  chooser.update(state);
+  showTitle();
+});
+
+function showPhase(state) {
+  const moved = shownPhase !== null;
+  shownPhase = state.phase;
+  const over = state.phase === "ended" || state.phase === "error";
+  $("#lobby").hidden = state.phase !== "lobby";
+  $("#call").hidden = state.phase !== "room";
+  $("#ended").hidden = !over;
+  if (state.phase !== "room") for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  if (over) {
+    const { error } = state;
+    setText($("#ended-title"), t(error ? "errorTitle" : "endedTitle"));
+    setText($("#ended-text"), error ? t(`error_${error.code}`) : t("endedText"));
+    if (error) media.stop();
+    if (document.fullscreenElement) document.exitFullscreen();
+  }
+  if (moved) $({ room: "#call-title", lobby: "#name" }[state.phase] ?? "#ended-title").focus();
+}
+
+// ------------------------------------------------------------------------------------ what people do
+
+let lastCall = null;
+
+function join({ room, name }) {
+  local.set("name", name);
+  lastCall = { room, name };
+  // The address becomes the link to the room: to copy, and to come back to. A target never stands in it.
+  history.replaceState(null, "", roomLink(room));
+  controller.join({ room, name });
+}
+
+signaling.on("text", (message) => {
+  if (message.sender !== store.state.terminal) chat.received(message);
+});
+
+async function share() {
+  const url = roomLink(store.state.room ?? lobby.room());
+  const isTouch = matchMedia("(pointer: coarse)").matches;
+  if (isTouch && navigator.share) await navigator.share({ title: t("shareTitle"), url }).catch(() => {});
+  else await copyLink(url);
+}
+
+const actions = {
+  mute: () => {
+    media.set("microphone", !media.live("microphone"));
+    toast(media.microphone.on ? "unmuted" : "muted");
+  },
+  camera: async () => {
+    const on = !media.live("camera");
+    await media.set("camera", on);
+    const { reason } = media.camera;
+    toast(on ? (reason ? `camera_${reason}` : "cameraIsOn") : "cameraIsOff");
+  },
+  target: () => chooser.open(),
+  recalibrate: () => {
+    controller.recalibrate();
+    toast("recalibrated");
+  },
+  chat: () => chat.toggle(),
+  stats: () => stats.toggle(),
+  fullscreen: () => call.toggleFullscreen(),
+  help: () => openDialog($("#help-dialog")),
+};
+for (const [action, handler] of Object.entries(actions)) onAction(action, handler);
+onAction("chat-close", () => chat.toggle(false));
+onAction("stats-close", () => {
+  stats.toggle(false);
+  controls.focus("stats");
+});
+onAction("invite", share);
+onAction("share", share);
+onAction("hear", () => call.hear());
+onAction("leave", () => controller.leave());
+onAction("direct", () => {
+  const { outgoing } = store.state;
+  if (direct.active) controller.leaveDirect();
+  else if (Object.values(outgoing).some(({ mode }) => mode === "direct")) controller.cancelDirect();
+  else direct.confirm(store.state);
+});
+onAction("leave-direct", () => controller.leaveDirect());
+// A fresh page is the surest fresh start.
+onAction("lobby", () => location.assign(lastCall ? roomLink(lastCall.room) : "/"));
+onAction("rejoin", () => {
+  if (lastCall) tab.set("rejoin", lastCall);
+  location.assign(lastCall ? roomLink(lastCall.room) : "/");
+});
+
+document.addEventListener("keydown", (event) => {
+  const dialogOpen = Boolean($("dialog[open]"));
+  if (event.key === "Escape" && !dialogOpen) {
+    if (chat.open) chat.toggle(false);
+    else if (stats.open) stats.toggle(false);
+    return;
+  }
+  if (store.state.phase !== "room" && event.key !== "?") return;
+  const action = actionOfKey(event, dialogOpen);
+  if (!action || !actions[action]) return;
+  event.preventDefault();
+  actions[action]();
+});
+
+addEventListener("online", () => signaling.reconnectNow());
+addEventListener("pageshow", (event) => {
+  if (event.persisted) signaling.reconnectNow();
+});
+
+// ------------------------------------------------------------------------------------ the start
+
+async function start() {
+  const devices = local.get("devices", {});
+  for (const kind of ["camera", "microphone"]) media[kind].deviceId = devices[kind] ?? null;
+  const kept = await claimTab(tab);
+  const rejoin = tab.get("rejoin");
+  tab.remove("rejoin");
+  // A reload goes on with its call; another room in the address is another call.
+  const going = kept && (!address.room || address.room === kept.room) ? kept : null;
+  if (!going) for (const key of ["resume", "call", "consented"]) tab.remove(key);
+  const name = going?.name ?? rejoin?.name ?? address.name ?? local.get("name", "");
+  const room = going?.room ?? rejoin?.room ?? (roomFromInput(address.room ?? "") || newRoomName());
+  lobby.fill({ room, name });
+  const target = going ? tab.get("target") : (address.target ?? local.get("target"));
+  if (target) store.dispatch({ type: "local/me", target });
+  media.start();
+  if (going || rejoin || address.join) join({ room, name: name || t("guest") });
+  signaling.connect(name || t("guest"));
+  await chooser.load();
+}
+
+// For tests and curious people; read-only.
+Object.defineProperty(window, "understudy", {
+  value: Object.freeze({
+    get state() {
+      return pageState(store.state);
+    },
+    get terminal() {
+      return store.state.terminal;
+    },
+    get room() {
+      return store.state.room;
+    },
+    get details() {
+      return structuredClone(store.state);
+    },
+  }),
+});
+
+start();
