@@ -91,6 +91,8 @@ class MediaService:
     ) -> None:
         self.ice_servers: Sequence[IceServer] = []
         self.draining = False
+        self.idle = asyncio.Event()  # set while there are no sessions
+        self.idle.set()
         self._inference = inference
         self._peers = peers
         self._send = send
@@ -236,6 +238,7 @@ class MediaService:
         self._replace(session)
         attached = _Attached(session, driver, driver.feed.watch())
         self._sessions[message.terminal, message.session] = attached
+        self.idle.clear()
         session.start(self._peer(attached), offer, self._limits.connect_s)
         for candidate in self._take_early((message.terminal, message.session)):
             session.candidate(candidate)
@@ -303,6 +306,8 @@ class MediaService:
         if attached.sound is not None:
             driver.microphone.leave(attached.sound)
         driver.detach(session)
+        if not self._sessions:
+            self.idle.set()
         task = asyncio.create_task(session.closed(), name="closing session")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

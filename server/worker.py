@@ -1,0 +1,418 @@
+"""The media worker: registers with signaling, serves the terminals it is given, drains before it stops.
+
+Started by ``understudy serve`` or ``understudy worker``. SIGTERM drains: no new drivers are taken, running
+sessions may finish for ``drain_s`` seconds. SIGINT, or a second signal, ends everything at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import random
+import secrets
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, ClientWebSocketResponse, WSMsgType, web
+
+from server import metrics
+from server.media.aiortc_peer import AiortcPeerFactory
+from server.media.interfaces import Inference, PeerFactory
+from server.media.mends.vp8_encoder import bounds_for
+from server.media.service import Limits, MediaService
+from signaling.protocol import (
+    MAX_MESSAGE_BYTES,
+    WORKER_COMMAND,
+    DriverGone,
+    DriverRecalibrate,
+    DriverState,
+    DriverUpdate,
+    ErrorCode,
+    Message,
+    ProtocolError,
+    SessionClose,
+    SessionSignal,
+    WorkerHello,
+    WorkerLoad,
+    WorkerRefused,
+    WorkerStats,
+    WorkerStatus,
+    WorkerWelcome,
+    decode,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from server.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+REPORT_INTERVAL_S: Final = 2.0
+CLOSING_LIMIT_S: Final = 0.8
+#: Messages that may wait for a connection that is slow.
+MAX_UNSENT: Final = 2000
+
+
+class RefusedError(Exception):
+    """Signaling does not take this worker, and will not next time either."""
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How a worker runs.
+
+    Attributes:
+        signaling_url: WebSocket address of signaling's ``/worker``.
+        secret: shared with signaling.
+        worker_id: unique among the workers of a signaling server.
+        capacity: drivers it serves at once.
+        size: side of the generated picture in pixels.
+        drain_s: how long running sessions may go on after SIGTERM.
+        orphan_s: how long media go on while signaling is out of reach.
+        metrics_port: loopback port of /metrics and /healthz; 0 takes a free one, None none.
+        limits: bounds of its media sessions.
+    """
+
+    signaling_url: str
+    secret: str
+    worker_id: str = field(default_factory=lambda: f"{socket.gethostname()[:40]}-{os.getpid()}")
+    capacity: int = 4
+    size: int = 256
+    drain_s: float = 60.0
+    orphan_s: float = 60.0
+    metrics_port: int | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+class Worker:
+    """One media worker.
+
+    Args:
+        settings: how it runs.
+        inference: makes the pictures; its callbacks must lead to :meth:`status_changed` and
+            :meth:`picture_ready`.
+        peers: makes peer connections.
+    """
+
+    def __init__(self, settings: WorkerSettings, inference: Inference, peers: PeerFactory) -> None:
+        self.settings = settings
+        self.connected = asyncio.Event()
+        self.metrics_port: int | None = None
+        self._inference = inference
+        self._peers = peers
+        self._instance = secrets.token_urlsafe(12)
+        self._statuses: dict[str, WorkerStatus] = {}
+        self._unsent: asyncio.Queue[Message] = asyncio.Queue(MAX_UNSENT)
+        self._media = MediaService(inference, peers, self._send, settings.limits)
+        self._orphaned: asyncio.TimerHandle | None = None
+
+    @property
+    def media(self) -> MediaService:
+        """Its media sessions."""
+        return self._media
+
+    async def run(self, stop: asyncio.Event, abort: asyncio.Event | None = None) -> None:
+        """Serve until ``stop`` is set, drain, and end; ``abort`` cuts the draining short.
+
+        Raises:
+            RefusedError: signaling does not take this worker.
+        """
+        abort = abort or asyncio.Event()
+        runner = await self._serve_metrics()
+        await self._inference.start()
+        background = [
+            asyncio.create_task(self._keep_connected(), name="signaling"),
+            asyncio.create_task(self._report(), name="reports"),
+            asyncio.create_task(metrics.watch_event_loop(), name="event loop lag"),
+        ]
+        # What was made so far stays: the collector need not look at it again in the middle of a call.
+        gc.collect()
+        gc.freeze()
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({stopping, background[0]}, return_when=asyncio.FIRST_COMPLETED)
+            if background[0].done():
+                background[0].result()
+            await self._drain(abort)
+        finally:
+            for task in [stopping, *background]:
+                task.cancel()
+            await asyncio.gather(stopping, *background, return_exceptions=True)
+            if self._orphaned is not None:
+                self._orphaned.cancel()
+            try:
+                await asyncio.wait_for(self._media.close(), CLOSING_LIMIT_S)
+            except TimeoutError:
+                logger.warning("Some media sessions did not close within %g s", CLOSING_LIMIT_S)
+            await self._inference.close()
+            self._peers.close()
+            if runner is not None:
+                await runner.cleanup()
+
+    # ------------------------------------------------------------ from inference
+
+    def status_changed(self, terminal: str, state: DriverState, detail: str = "") -> None:
+        """A driver's picture shows something else now."""
+        if not self._media.knows(terminal):
+            return
+        status = WorkerStatus(terminal=terminal, state=state, detail=detail)
+        if self._statuses.get(terminal) == status:
+            return
+        metrics.DRIVER_STATES.labels(state).inc()
+        self._statuses[terminal] = status
+        self._send(status)
+
+    def picture_ready(self, terminal: str) -> None:
+        """A driver has a new picture."""
+        self._media.picture_ready(terminal)
+
+    # ------------------------------------------------------------ to and from signaling
+
+    def _send(self, message: Message) -> None:
+        if not self.connected.is_set():
+            return  # signaling asks terminals to negotiate anew after a loss; statuses are told again
+        try:
+            self._unsent.put_nowait(message)
+        except asyncio.QueueFull:  # the connection's heartbeat will find it dead, if it is
+            logger.warning("Signaling takes no messages at the moment; one is lost")
+
+    async def _keep_connected(self) -> None:
+        backoff = 0.1
+        async with ClientSession(timeout=ClientTimeout(total=None, connect=5)) as http:
+            while True:
+                try:
+                    async with http.ws_connect(
+                        self.settings.signaling_url, heartbeat=10, max_msg_size=2 * MAX_MESSAGE_BYTES
+                    ) as socket:
+                        metrics.SIGNALING_CONNECTIONS.inc()
+                        await self._converse(socket)
+                        backoff = 0.1
+                except (ClientError, OSError, TimeoutError) as error:
+                    logger.info("Signaling is out of reach: %s", error or type(error).__name__)
+                finally:
+                    self._disconnected()
+                await asyncio.sleep(backoff * random.uniform(0.7, 1.3))
+                backoff = min(3.0, backoff * 1.7)
+
+    async def _converse(self, socket: ClientWebSocketResponse) -> None:
+        await socket.send_str(
+            encode(
+                WorkerHello(
+                    worker=self.settings.worker_id,
+                    secret=self.settings.secret,
+                    capacity=self.settings.capacity,
+                    instance=self._instance,
+                )
+            )
+        )
+        sending = asyncio.create_task(self._send_all(socket), name="sending to signaling")
+        try:
+            async for message in socket:
+                if message.type is not WSMsgType.TEXT:
+                    break
+                try:
+                    self._obey(decode(WORKER_COMMAND, message.data))
+                except ProtocolError as error:
+                    logger.warning("A command of signaling could not be read: %s", error)
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def _send_all(self, socket: ClientWebSocketResponse) -> None:
+        try:
+            while True:
+                await socket.send_str(encode(await self._unsent.get()))
+        finally:
+            if not socket.closed:
+                await socket.close()
+
+    def _obey(self, command: Any) -> None:
+        match command:
+            case WorkerWelcome():
+                self._welcomed(command)
+            case WorkerRefused():
+                self._refused(command)
+            case DriverUpdate():
+                self._media.update(command)
+            case DriverRecalibrate():
+                self._media.recalibrate(command.terminal)
+            case DriverGone():
+                self._statuses.pop(command.terminal, None)
+                self._media.forget(command.terminal)
+            case SessionSignal():
+                self._media.signal(command)
+            case SessionClose():
+                self._media.end_session(command.terminal, command.session)
+
+    def _welcomed(self, welcome: WorkerWelcome) -> None:
+        if self._orphaned is not None:
+            self._orphaned.cancel()
+            self._orphaned = None
+        self._media.ice_servers = welcome.ice_servers
+        self._media.keep_only(welcome.drivers)
+        while not self._unsent.empty():
+            self._unsent.get_nowait()
+        self.connected.set()
+        self._send(self._load())
+        for terminal in [terminal for terminal in self._statuses if not self._media.knows(terminal)]:
+            del self._statuses[terminal]
+        for status in self._statuses.values():
+            self._send(status)
+        logger.info("Registered with signaling as %s.", self.settings.worker_id)
+
+    def _refused(self, refusal: WorkerRefused) -> None:
+        if refusal.code in (ErrorCode.UNAUTHORISED, ErrorCode.VERSION_UNSUPPORTED, ErrorCode.SUPERSEDED):
+            raise RefusedError(refusal.message)
+        logger.warning("Signaling refused this worker: %s", refusal.message)
+
+    def _disconnected(self) -> None:
+        self.connected.clear()
+        if self._orphaned is None and self._media.sessions:
+            # Nobody can leave, mute or be kept out while signaling is away: not for long.
+            self._orphaned = asyncio.get_running_loop().call_later(
+                self.settings.orphan_s, self._media.keep_only, ()
+            )
+
+    # ------------------------------------------------------------ reports
+
+    def _load(self) -> WorkerLoad:
+        drivers = len(self._media.open_drivers)
+        return WorkerLoad(
+            drivers=drivers,
+            load=drivers / max(1, self.settings.capacity),
+            draining=self._media.draining,
+        )
+
+    async def _report(self) -> None:
+        while True:
+            self._send(self._load())
+            for terminal in self._media.publishing:
+                figures = self._inference.stats(terminal)
+                if figures is not None:
+                    self._send(
+                        WorkerStats(
+                            terminal=terminal,
+                            generator=figures.generator,
+                            fps=figures.fps,
+                            frame_ms=figures.frame_ms,
+                            age_ms=figures.age_ms,
+                            size=figures.size,
+                        )
+                    )
+            await asyncio.sleep(REPORT_INTERVAL_S)
+
+    # ------------------------------------------------------------ stopping
+
+    async def _drain(self, abort: asyncio.Event) -> None:
+        self._media.draining = True
+        self._send(self._load())
+        if not self._media.sessions or self.settings.drain_s <= 0:
+            return
+        logger.info("Draining: %d media sessions may go on.", self._media.sessions)
+        waiting = [asyncio.create_task(self._media.idle.wait()), asyncio.create_task(abort.wait())]
+        await asyncio.wait(waiting, timeout=self.settings.drain_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+
+    # ------------------------------------------------------------ metrics
+
+    async def _serve_metrics(self) -> web.AppRunner | None:
+        if self.settings.metrics_port is None:
+            return None
+        app = web.Application()
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._health)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", self.settings.metrics_port)
+        try:
+            await site.start()
+        except OSError as error:  # figures are worth having, calls are worth more
+            logger.warning("No metrics: port %d: %s", self.settings.metrics_port, error)
+            await runner.cleanup()
+            return None
+        self.metrics_port = runner.addresses[0][1]
+        return runner
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=metrics.exposition(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                "worker": self.settings.worker_id,
+                "registered": self.connected.is_set(),
+                "draining": self._media.draining,
+                "drivers": len(self._media.open_drivers),
+                "sessions": self._media.sessions,
+            }
+        )
+
+
+def worker_settings(settings: Settings) -> WorkerSettings:
+    """A worker's part of all settings."""
+    values: dict[str, Any] = {}
+    if settings.worker_id is not None:
+        values["worker_id"] = settings.worker_id
+    return WorkerSettings(
+        signaling_url=settings.signaling_url,
+        secret=settings.worker_secret.get_secret_value(),
+        capacity=settings.worker_capacity,
+        size=settings.size,
+        drain_s=settings.drain_s,
+        metrics_port=settings.metrics_port,
+        **values,
+    )
+
+
+async def run_worker(settings: Settings, stop: asyncio.Event | None = None) -> int:
+    """Run one media worker with a real inference process until it is told to stop.
+
+    Args:
+        settings: all settings.
+        stop: ends it like SIGTERM; by default the process's signals do.
+
+    Returns:
+        0, or 1 when signaling does not take this worker.
+    """
+    abort = asyncio.Event()
+    if stop is None:
+        stop = asyncio.Event()
+        _on_signals(stop, abort)
+    options = worker_settings(settings)
+    inference = make_inference(settings, lambda: worker)
+    worker = Worker(options, inference, AiortcPeerFactory(bounds_for(options.size)))
+    try:
+        await worker.run(stop, abort)
+    except RefusedError as refusal:
+        logger.error("%s", refusal)
+        return 1
+    return 0
+
+
+def make_inference(settings: Settings, worker: Callable[[], Worker]) -> Inference:
+    """The inference client, reporting to the worker."""
+    raise NotImplementedError
+
+
+def _on_signals(stop: asyncio.Event, abort: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def drain() -> None:
+        if stop.is_set():
+            abort.set()
+        stop.set()
+
+    def end() -> None:
+        if abort.is_set():
+            os._exit(130)
+        abort.set()
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGTERM, drain)
+    loop.add_signal_handler(signal.SIGINT, end)
