@@ -111,7 +111,7 @@ def perceptual_distance(
         share = (
             torch.ones_like(theirs[:, :1])
             if weight is None
-            else F.adaptive_avg_pool2d(weight, theirs.shape[2:])
+            else F.adaptive_avg_pool2d(weight, (theirs.shape[2], theirs.shape[3]))
         )
         difference = ((ours - theirs).abs() * share).mean((1, 2, 3))
         size = (theirs.abs() * share).mean((1, 2, 3)).clamp_min(1e-6)

@@ -1,0 +1,56 @@
+"""Splats landmark displacement into smooth maps on a grid: the mesh flow and what goes with it.
+
+A Gaussian in x times a Gaussian in y separates, so the sum over N points is one product of an [h, N] and
+an [N, w] matrix for each map: well under a millisecond where the direct sum takes many.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+#: Widths of the fine and the coarse splats, as a share of the crop.
+FINE, COARSE = 0.03, 0.10
+#: Weight of "no motion" against the coarse splats: lets the flow fall to zero in the background.
+_STILL = 0.3
+#: Weight of the coarse flow against the fine splats: fills between the points.
+_FILL = 0.02
+
+
+def mesh_maps(driver: Tensor, target: Tensor, canonical: Tensor, size: int) -> Tensor:
+    """Maps of the displacement from the driver's to the target's landmarks.
+
+    Args:
+        driver: ``[B, N, 2]`` retargeted landmarks in units of the crop (0..1).
+        target: ``[B, N, 2]`` the target photo's landmarks, likewise.
+        canonical: ``[N, 3]`` the average face, normalised; says *which* part of a face a place is.
+        size: cells a side.
+
+    Returns:
+        ``[B, 6, size, size]``: mesh flow (x, y) in ``grid_sample`` units, canonical x, y, z, and the
+        density of points in 0..1.
+    """
+    batch, points = driver.shape[:2]
+    displacement = 2.0 * (target - driver)
+    attributes = torch.cat(
+        (
+            displacement,
+            canonical.to(driver).expand(batch, points, 3),
+            torch.ones(batch, points, 1, dtype=driver.dtype, device=driver.device),
+        ),
+        dim=2,
+    ).transpose(1, 2)  # [B, 6, N]; the last is summed into the weight itself
+    centres = (torch.arange(size, dtype=driver.dtype, device=driver.device) + 0.5) / size
+
+    def splat(width: float) -> Tensor:
+        exponent = -0.5 / width**2
+        across = torch.exp(exponent * (centres[None, None] - driver[:, :, None, 0]) ** 2)  # [B, N, w]
+        down = torch.exp(exponent * (centres[None, None] - driver[:, :, None, 1]) ** 2)
+        return torch.einsum("bnh,bcn,bnw->bchw", down, attributes, across)
+
+    summed = splat(COARSE)
+    coarse = summed[:, :5] / (summed[:, 5:] + _STILL)
+    summed = splat(FINE)
+    density = summed[:, 5:]
+    fine = (summed[:, :5] + _FILL * coarse) / (density + _FILL)
+    return torch.cat((fine, density / (density + 1.0)), dim=1)
