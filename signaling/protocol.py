@@ -11,13 +11,27 @@ one peer connection, negotiated once: the terminal offers, the other side answer
 
 from __future__ import annotations
 
+import re as regex
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import from_json, to_json
 
 PROTOCOL_VERSION: Final = 1
 MAX_MESSAGE_BYTES: Final = 64 * 1024
+#: An SDP as it stands inside a message, escapes included: what is forwarded gets a few fields more than
+#: what came in and must still fit MAX_MESSAGE_BYTES.
+MAX_SDP_BYTES: Final = 60 * 1024
 
 TerminalId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 RoomName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -87,6 +101,13 @@ class SessionDescription(BaseModel):
     type: Literal["offer", "answer"]
     sdp: Annotated[str, StringConstraints(max_length=48 * 1024)]
 
+    @field_validator("sdp")
+    @classmethod
+    def _fits_a_message(cls, sdp: str) -> str:
+        if len(to_json(sdp)) > MAX_SDP_BYTES:
+            raise ValueError(f"an SDP may take at most {MAX_SDP_BYTES} bytes of a message")
+        return sdp
+
 
 class IceCandidate(BaseModel):
     """A trickled candidate, as RTCIceCandidate.toJSON() gives it; an empty string ends the candidates."""
@@ -95,9 +116,7 @@ class IceCandidate(BaseModel):
 
     candidate: Annotated[str, StringConstraints(max_length=2048)]
     sdp_mid: Annotated[str, StringConstraints(max_length=64)] | None = Field(default=None, alias="sdpMid")
-    sdp_m_line_index: Annotated[int, Field(ge=0, le=255)] | None = Field(
-        default=None, alias="sdpMLineIndex"
-    )
+    sdp_m_line_index: Annotated[int, Field(ge=0, le=255)] | None = Field(default=None, alias="sdpMLineIndex")
 
 
 # ---------------------------------------------------------------- terminal -> signaling
@@ -147,7 +166,7 @@ class RequestRelay(TerminalRequest):
 
 
 class AcceptRelay(TerminalRequest):
-    """Accept a relay request. ``mode`` must repeat the request's: nobody is put into a direct call unaware."""
+    """Accept a relay request. ``mode`` must repeat the request's: nobody enters a direct call unaware."""
 
     type: Literal["relay.accept"] = "relay.accept"
     request: Identifier
@@ -205,6 +224,16 @@ class MediaSignal(TerminalRequest):
     peer: TerminalId | None = None
     description: SessionDescription | None = None
     candidate: IceCandidate | None = None
+
+    @model_validator(mode="after")
+    def _is_one_signal(self) -> MediaSignal:
+        if (self.description is None) == (self.candidate is None):
+            raise ValueError("give either a description or a candidate")
+        if (self.peer is None) != (self.channel == "publish"):
+            raise ValueError("a peer belongs to subscribe and direct, and only to those")
+        if self.channel != "direct" and self.description is not None and self.description.type != "offer":
+            raise ValueError("towards a worker the terminal offers and the worker answers")
+        return self
 
 
 class CloseMedia(TerminalRequest):
@@ -444,12 +473,17 @@ ServerMessage = Annotated[
 
 
 class WorkerHello(Message):
-    """First message of a worker's connection; also sent after a reconnection."""
+    """First message of a worker's connection; also sent after a reconnection.
+
+    ``instance`` is drawn anew at each start of the worker. A worker that comes back with the same one
+    within a few seconds still has its sessions; otherwise they are taken for lost.
+    """
 
     type: Literal["worker.hello"] = "worker.hello"
     worker: WorkerId
     secret: Annotated[str, StringConstraints(max_length=256)]
     capacity: Annotated[int, Field(ge=0, le=10_000)]  # drivers it can serve at once
+    instance: Identifier | None = None
 
 
 class WorkerLoad(Message):
@@ -509,10 +543,14 @@ WorkerMessage = Annotated[
 
 
 class WorkerWelcome(Message):
-    """The worker is registered. Everything it should hold follows; what it holds beyond that it drops."""
+    """The worker is registered. Everything it should hold follows; what it holds beyond that it drops.
+
+    ``drivers`` names all terminals it should hold: a ``driver.update`` follows for each.
+    """
 
     type: Literal["worker.welcome"] = "worker.welcome"
     ice_servers: list[IceServer]
+    drivers: list[TerminalId] = []
 
 
 class DriverUpdate(Message):
@@ -615,11 +653,40 @@ def decode(adapter: TypeAdapter[Any], text: str | bytes) -> Any:
     try:
         return adapter.validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        location = [str(part) for part in first["loc"]]
-        if location and location[-1] == "v":
-            raise ProtocolError(
-                ErrorCode.VERSION_UNSUPPORTED, f"This server speaks protocol version {PROTOCOL_VERSION}."
-            ) from None
-        where = ".".join(location) or "message"
-        raise ProtocolError(ErrorCode.MALFORMED, f"{where}: {first['msg']}") from None
+        code, message = _explained(error)
+    fields = _readable_fields(text)
+    # A message of a later version may differ in anything else too: its version is what to speak of.
+    if "v" in fields and fields["v"] != PROTOCOL_VERSION:
+        code = ErrorCode.VERSION_UNSUPPORTED
+        message = f"This server speaks protocol version {PROTOCOL_VERSION}."
+    re = fields.get("id")
+    known = isinstance(re, str) and _IDENTIFIER.fullmatch(re) is not None
+    raise ProtocolError(code, message, re if known else None)
+
+
+_IDENTIFIER: Final = regex.compile(r"[A-Za-z0-9_-]{1,64}")
+_UNION_ERRORS: Final = {
+    "union_tag_invalid": "type: there is no message of this type here",
+    "union_tag_not_found": "type: the message has no type",
+    "json_invalid": "message: this is not JSON",
+}
+
+
+def _explained(error: ValidationError) -> tuple[ErrorCode, str]:
+    """The first fault as a sentence: where and what, never the value itself."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if first["type"] in _UNION_ERRORS:
+        return ErrorCode.MALFORMED, _UNION_ERRORS[first["type"]]
+    if first["type"] == "extra_forbidden":
+        first["loc"] = first["loc"][:-1]  # the name of an unknown field is the sender's own words
+        first["msg"] = "there is a field that does not belong here"
+    where = ".".join(str(part) for part in first["loc"]) or "message"
+    return ErrorCode.MALFORMED, f"{where}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _readable_fields(text: str | bytes) -> dict[str, Any]:
+    try:
+        value = from_json(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

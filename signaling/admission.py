@@ -1,0 +1,118 @@
+"""Who may connect, and how fast anyone may speak: origins, addresses, token buckets."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+
+class TokenBucket:
+    """Lets ``burst`` events pass at once and ``rate`` a second in the long run.
+
+    Args:
+        rate: tokens a second.
+        burst: most tokens kept.
+        now: the present (seconds, monotonic).
+    """
+
+    __slots__ = ("_burst", "_rate", "_tokens", "_updated")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = float(burst)
+        self._updated = now
+
+    def take(self, now: float) -> bool:
+        """Whether one more event may pass now; if so, it counts."""
+        self._refill(now)
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def is_full(self, now: float) -> bool:
+        """Whether nothing is left of past events."""
+        self._refill(now)
+        return self._tokens >= self._burst
+
+    def _refill(self, now: float) -> None:
+        self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._rate)
+        self._updated = now
+
+
+class AddressLimit:
+    """Bounds the connections of each address: how many at once, and how fast new ones come.
+
+    Args:
+        at_once: open connections of one address.
+        rate: new connections a second of one address, in the long run.
+        burst: new connections of one address at once.
+    """
+
+    def __init__(self, at_once: int, rate: float, burst: int) -> None:
+        self._at_once = at_once
+        self._rate = rate
+        self._burst = burst
+        self._open: dict[str, int] = {}
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def enter(self, address: str, now: float) -> bool:
+        """Whether one more connection of the address may open; if so, it counts until :meth:`leave`."""
+        bucket = self._buckets.setdefault(address, TokenBucket(self._rate, self._burst, now))
+        self._buckets.move_to_end(address)
+        self._forget_idle(now)
+        if self._open.get(address, 0) >= self._at_once or not bucket.take(now):
+            return False
+        self._open[address] = self._open.get(address, 0) + 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """A connection of the address closed."""
+        left = self._open[address] - 1
+        if left:
+            self._open[address] = left
+        else:
+            del self._open[address]
+
+    def _forget_idle(self, now: float) -> None:
+        # The first is the longest unused; a bucket that is full again says nothing any more.
+        while len(self._buckets) > 1:
+            address = next(iter(self._buckets))
+            if not self._buckets[address].is_full(now):
+                return
+            del self._buckets[address]
+
+
+def origin_allowed(origin: str | None, host: str, allowed: Sequence[str]) -> bool:
+    """Whether a page of ``origin`` may open a WebSocket here.
+
+    Browsers always name the origin, so a page of another site cannot speak with a visitor's rights or
+    from a visitor's address. Programs name none and are let through: they could name any.
+
+    Args:
+        origin: the Origin header, if there is one.
+        host: the Host header.
+        allowed: further origins; ``*`` for any.
+    """
+    if origin is None or "*" in allowed:
+        return True
+    wanted = origin.rstrip("/").lower()
+    if wanted in {entry.rstrip("/").lower() for entry in allowed}:
+        return True
+    parts = urlsplit(wanted)
+    try:
+        # The scheme is left out of the comparison: a proxy in front may have taken the TLS off.
+        own = urlsplit(f"//{host.lower()}")
+        default = _DEFAULT_PORTS.get(parts.scheme)
+        return (
+            parts.hostname is not None
+            and default is not None
+            and parts.hostname == own.hostname
+            and (parts.port or default) == (own.port or default)
+        )
+    except ValueError:
+        return False

@@ -1,0 +1,76 @@
+"""Prometheus metrics of signaling: what there is now, read when asked, and what has happened."""
+
+from __future__ import annotations
+
+from collections import Counter as Count
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from signaling.effects import Tally
+from signaling.state import State
+
+
+class Metrics:
+    """Counts what happens and shows how many terminals, rooms, calls and workers there are.
+
+    Args:
+        registry: where they are registered.
+        state: the state machine's state, only read.
+    """
+
+    def __init__(self, registry: CollectorRegistry, state: State) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"understudy_signaling_{name}", text, labels, registry=registry)
+
+        self._counters = {
+            "message": counter("messages", "Messages taken from terminals.", "type"),
+            "refusal": counter("refusals", "Errors sent to terminals.", "code"),
+            "worker_refusal": counter("worker_refusals", "Refusals sent to media workers.", "code"),
+            "relay": counter("relay_requests", "Relay requests ended.", "kind", "mode", "outcome"),
+            "call": counter("calls_started", "Calls started.", "kind", "mode"),
+            "reconnect": counter("reconnects", "Hellos with a resume token.", "outcome"),
+            "connection": counter("connections", "WebSocket connections by how they ended.", "end"),
+        }
+        registry.register(_StateCollector(state))
+
+    def count(self, tally: Tally) -> None:
+        """Count one event."""
+        self._counters[tally.event].labels(*tally.labels).inc()
+
+
+class _StateCollector(Collector):
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        def gauge(name: str, text: str, labels: list[str], values: dict[tuple[str, ...], int]) -> Metric:
+            family = GaugeMetricFamily(f"understudy_signaling_{name}", text, labels=labels)
+            for key, value in values.items():
+                family.add_metric(list(key), value)
+            return family
+
+        state = self._state
+        presences = Count(terminal.presence for terminal in state.terminals.values())
+        calls = Count((c.kind, c.mode) for room in state.rooms.values() for c in room.calls.values())
+        ringing = sum(len(room.requests) for room in state.rooms.values())
+        drivers: dict[tuple[str, ...], int] = {(w.id,): len(w.drivers) for w in state.workers.values()}
+        yield gauge(
+            "terminals",
+            "Terminals by presence.",
+            ["presence"],
+            {("online",): presences["online"], ("away",): presences["away"]},
+        )
+        yield gauge("rooms", "Rooms with somebody in them.", [], {(): len(state.rooms)})
+        yield gauge(
+            "calls",
+            "Calls going on.",
+            ["kind", "mode"],
+            {key: calls[key] for key in (("video", "reenacted"), ("video", "direct"), ("text", "reenacted"))},
+        )
+        yield gauge("relay_requests_open", "Relay requests ringing.", [], {(): ringing})
+        connected = sum(worker.connection is not None for worker in state.workers.values())
+        yield gauge("workers", "Media workers connected.", [], {(): connected})
+        yield gauge("worker_drivers", "Terminals given to a media worker.", ["worker"], drivers)

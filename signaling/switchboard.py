@@ -1,0 +1,379 @@
+"""The state machine of signaling as a whole: messages, lost connections and passing time in, effects out.
+
+It does no I/O and has no clock: whoever runs it names each connection by a number, says what came on it
+and when (seconds of any clock that never goes back), and carries out the effects in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from signaling.announcer import Announcer
+from signaling.calls import Calls, EndReason
+from signaling.effects import CLOSE_GOING_AWAY, CLOSE_NORMAL, CLOSE_POLICY, Effect, Outbox, Refusal
+from signaling.media import Media
+from signaling.protocol import (
+    AcceptRelay,
+    Bye,
+    CallEnded,
+    CancelRelay,
+    CloseMedia,
+    CreateRoom,
+    DeclineRelay,
+    Error,
+    ErrorCode,
+    Hello,
+    IceServer,
+    JoinRoom,
+    LeaveCall,
+    LeaveRoom,
+    MediaSignal,
+    Ping,
+    Pong,
+    Recalibrate,
+    RequestRelay,
+    SelectTarget,
+    SendText,
+    SetMedia,
+    TerminalRequest,
+    Text,
+    Welcome,
+    WorkerError,
+    WorkerHello,
+    WorkerLoad,
+    WorkerRefused,
+    WorkerSignal,
+    WorkerStats,
+    WorkerStatus,
+)
+from signaling.relays import Relays
+from signaling.rooms import Rooms
+from signaling.state import ConnectionId, Limits, State, Terminal, TokenFactory
+from signaling.workers import Workers
+
+
+class Switchboard:
+    """Takes events of terminals and workers and returns what is to be done.
+
+    Args:
+        limits: times and bounds.
+        new_token: makes unguessable tokens.
+        worker_secret: what workers must show; empty: none is taken.
+        ice_servers: given to terminals and workers.
+        epoch: seconds since the Unix epoch at ``now == 0``; dates texts.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        new_token: TokenFactory,
+        *,
+        worker_secret: str = "",
+        ice_servers: tuple[IceServer, ...] = (),
+        epoch: float = 0.0,
+    ) -> None:
+        self.state = State(limits, new_token)
+        self._ice_servers = list(ice_servers)
+        self._epoch = epoch
+        self._outbox = Outbox()
+        self._announcer = Announcer(self.state, self._outbox)
+        self._workers = Workers(self.state, self._outbox, secret=worker_secret, ice_servers=ice_servers)
+        self._media = Media(self.state, self._outbox, self._announcer, self._workers)
+        self._calls = Calls(self.state, self._outbox, self._announcer, self._media)
+        self._relays = Relays(self.state, self._outbox, self._calls)
+        self._rooms = Rooms(self.state, self._outbox, self._announcer, self._calls, self._relays, self._media)
+        self._handlers: dict[type, Callable[[Terminal, Any, float], None]] = {
+            CreateRoom: lambda t, m, now: self._rooms.create(t, m.id),
+            JoinRoom: lambda t, m, now: self._rooms.enter(t, m.room, m.id),
+            LeaveRoom: lambda t, m, now: self._rooms.leave(t, "left", m.id),
+            RequestRelay: self._relays.request,
+            AcceptRelay: lambda t, m, now: self._relays.accept(t, m),
+            DeclineRelay: lambda t, m, now: self._relays.decline(t, m),
+            CancelRelay: lambda t, m, now: self._relays.cancel(t, m),
+            LeaveCall: lambda t, m, now: self._leave_call(t, m),
+            SelectTarget: lambda t, m, now: self._select_target(t, m),
+            SetMedia: lambda t, m, now: self._set_media(t, m),
+            Recalibrate: lambda t, m, now: self._media.recalibrate(t),
+            MediaSignal: lambda t, m, now: self._media.signal(t, m),
+            CloseMedia: lambda t, m, now: self._media.close(t, m),
+            SendText: self._send_text,
+            Ping: lambda t, m, now: self._outbox.to_terminal(t, Pong(re=m.id)),
+            Bye: lambda t, m, now: self._bye(t),
+        }
+
+    # ------------------------------------------------------------ terminals
+
+    def receive(self, connection: ConnectionId, message: TerminalRequest, now: float) -> list[Effect]:
+        """A message came on a terminal's connection."""
+        self._outbox.tally("message", str(getattr(message, "type", "")))
+        try:
+            terminal = self._heard(connection, now)
+            if isinstance(message, Hello):
+                self._hello(connection, terminal, message, now)
+            elif terminal is None:
+                raise Refusal(ErrorCode.HELLO_EXPECTED, "Say hello first.")
+            else:
+                self._handlers[type(message)](terminal, message, now)
+        except Refusal as refusal:
+            self._error(connection, refusal.code, refusal.message, message.id, refusal.session)
+        return self._effects()
+
+    def refuse(
+        self, connection: ConnectionId, code: ErrorCode, message: str, re: str | None, now: float
+    ) -> list[Effect]:
+        """Something came on a terminal's connection that is no message, or came too fast.
+
+        It is a sign of life nevertheless.
+        """
+        self._heard(connection, now)
+        self._error(connection, code, message, re)
+        return self._effects()
+
+    def disconnected(self, connection: ConnectionId, now: float) -> list[Effect]:
+        """A terminal's connection is lost; its place is kept for a while. Unknown connections are fine."""
+        terminal = self.state.by_connection.pop(connection, None)
+        if terminal is not None:
+            terminal.connection = None
+            if terminal.lost_at is None:
+                self._set_away(terminal, now)
+        return self._effects()
+
+    # ------------------------------------------------------------ workers
+
+    def worker_receive(self, connection: ConnectionId, message: Any, now: float) -> list[Effect]:
+        """A :data:`~signaling.protocol.WorkerMessage` came on a worker's connection."""
+        worker = self.state.worker_by_connection.get(connection)
+        if worker is not None:
+            worker.last_heard = now
+        match message:
+            case WorkerHello() if worker is None:
+                self._worker_hello(connection, message, now)
+            case _ if worker is None:
+                return self.worker_refuse(connection, ErrorCode.HELLO_EXPECTED, "Say hello first.")
+            case WorkerLoad():
+                self._workers.load(worker, message)
+            case WorkerSignal():
+                self._media.worker_signal(worker, message)
+            case WorkerStatus():
+                self._media.worker_status(worker, message)
+            case WorkerStats():
+                self._media.worker_stats(worker, message)
+            case WorkerError():
+                self._media.worker_error(worker, message)
+            case _:
+                return self.worker_refuse(connection, ErrorCode.OUT_OF_ORDER, "You have said hello.")
+        return self._effects()
+
+    def worker_refuse(self, connection: ConnectionId, code: ErrorCode, message: str) -> list[Effect]:
+        """Something came on a worker's connection that cannot be taken; the connection goes on."""
+        self._outbox.tally("worker_refusal", code.value)
+        self._outbox.send(connection, WorkerRefused(code=code, message=message))
+        return self._effects()
+
+    def worker_disconnected(self, connection: ConnectionId, now: float) -> list[Effect]:
+        """A worker's connection is lost; it may come back within the grace time."""
+        self._workers.disconnected(connection, now)
+        return self._effects()
+
+    # ------------------------------------------------------------ time
+
+    def tick(self, now: float) -> list[Effect]:
+        """Time has passed: find the silent, give up the lost, close what rang too long."""
+        limits = self.state.limits
+        for terminal in list(self.state.terminals.values()):
+            if terminal.lost_at is None:
+                if now - terminal.last_heard >= limits.silence_s:
+                    self._set_away(terminal, now)
+            elif now - terminal.lost_at >= limits.resume_s:
+                self._remove(terminal, "peer_vanished")
+        self._relays.expire(now)
+        for worker in self._workers.expire(now):
+            self._media.lost(list(worker.drivers.values()))
+        return self._effects()
+
+    def shut_down(self) -> list[Effect]:
+        """The service ends: everybody is told and every connection closed. Nothing may follow."""
+        for terminal in self.state.terminals.values():
+            for call in terminal.calls():
+                self._outbox.to_terminal(terminal, CallEnded(call=call.id, reason="shutting_down"))
+        for connection in self.state.by_connection:
+            self._error(connection, ErrorCode.SHUTTING_DOWN, "The service is shutting down.")
+            self._outbox.close(connection, CLOSE_GOING_AWAY, "shutting_down")
+        for connection in self.state.worker_by_connection:
+            self._outbox.close(connection, CLOSE_GOING_AWAY, "shutting_down")
+        return self._outbox.take()
+
+    # ------------------------------------------------------------ life of a terminal
+
+    def _heard(self, connection: ConnectionId, now: float) -> Terminal | None:
+        terminal = self.state.by_connection.get(connection)
+        if terminal is not None:
+            terminal.last_heard = now
+            if terminal.lost_at is not None:  # it had fallen silent and speaks again
+                terminal.lost_at = None
+                self._announcer.appearance(terminal)
+        return terminal
+
+    def _hello(self, connection: ConnectionId, present: Terminal | None, message: Hello, now: float) -> None:
+        if present is not None:
+            raise Refusal(ErrorCode.OUT_OF_ORDER, "You have said hello already.")
+        former = None if message.resume is None else self.state.by_token.get(message.resume)
+        if former is not None:
+            self._resume(former, connection, message, now)
+            return
+        if len(self.state.terminals) >= self.state.limits.max_terminals:
+            self._error(connection, ErrorCode.RATE_LIMITED, "The service is full; try later.", message.id)
+            self._outbox.close(connection, CLOSE_POLICY, ErrorCode.RATE_LIMITED.value)
+            return
+        new_token = self.state.new_token
+        terminal = Terminal("t" + new_token(9), new_token(32), message.name, connection, now)
+        self.state.terminals[terminal.id] = terminal
+        self.state.by_token[terminal.resume_token] = terminal
+        self.state.by_connection[connection] = terminal
+        self._welcome(terminal, resumed=False, re=message.id)
+        if message.resume is not None:
+            self._outbox.tally("reconnect", "refused")
+            self._error(
+                connection,
+                ErrorCode.RESUME_REFUSED,
+                "Your former place is not kept any longer; you have a new one.",
+                message.id,
+            )
+
+    def _resume(self, terminal: Terminal, connection: ConnectionId, message: Hello, now: float) -> None:
+        if terminal.connection is not None:
+            del self.state.by_connection[terminal.connection]
+            self._error(terminal.connection, ErrorCode.SUPERSEDED, "You have connected again elsewhere.")
+            self._outbox.close(terminal.connection, CLOSE_POLICY, ErrorCode.SUPERSEDED.value)
+        self._outbox.tally("reconnect", "resumed")
+        terminal.connection = connection
+        terminal.last_heard = now
+        self.state.by_connection[connection] = terminal
+        if terminal.lost_at is not None or terminal.name != message.name:
+            terminal.lost_at = None
+            terminal.name = message.name
+            self._announcer.appearance(terminal)
+        self._welcome(terminal, resumed=True, re=message.id)
+        if terminal.room is not None:
+            self._announcer.room(terminal.room)
+        for call in terminal.calls():
+            self._announcer.call(call)
+        self._announcer.flush()
+        self._relays.resumed(terminal, now)
+        self._media.resumed(terminal)
+        while terminal.missed:
+            self._outbox.to_terminal(terminal, terminal.missed.popleft())
+
+    def _welcome(self, terminal: Terminal, *, resumed: bool, re: str | None) -> None:
+        limits = self.state.limits
+        self._outbox.to_terminal(
+            terminal,
+            Welcome(
+                re=re,
+                terminal=terminal.id,
+                resume=terminal.resume_token,
+                resumed=resumed,
+                resume_s=limits.resume_s,
+                heartbeat_s=limits.heartbeat_s,
+                ice_servers=self._ice_servers,
+                target=terminal.target,
+            ),
+        )
+
+    def _set_away(self, terminal: Terminal, now: float) -> None:
+        terminal.lost_at = now
+        self._announcer.appearance(terminal)
+
+    def _bye(self, terminal: Terminal) -> None:
+        connection = terminal.connection
+        self._remove(terminal, "left")
+        if connection is not None:
+            self._outbox.close(connection, CLOSE_NORMAL, "bye")
+
+    def _remove(self, terminal: Terminal, reason: EndReason) -> None:
+        """The terminal is gone: nothing of it may remain anywhere."""
+        connection, terminal.connection = terminal.connection, None
+        if connection is not None:
+            del self.state.by_connection[connection]
+            if reason == "peer_vanished":  # silent for so long, its socket is of no use to anybody
+                self._outbox.close(connection, CLOSE_POLICY, "silent")
+        if terminal.room is not None:
+            self._rooms.leave(terminal, reason, None)
+        self._media.release(terminal)
+        del self.state.terminals[terminal.id]
+        del self.state.by_token[terminal.resume_token]
+
+    # ------------------------------------------------------------ small messages
+
+    def _leave_call(self, terminal: Terminal, message: LeaveCall) -> None:
+        call = next((call for call in terminal.calls() if call.id == message.call), None)
+        if call is None:
+            raise Refusal(ErrorCode.CALL_UNKNOWN, "You are in no such call.")
+        self._relays.hung_up(terminal, call)
+        self._calls.leave(call, terminal, "left", message.id)
+        self._relays.settle(call.room)
+
+    def _select_target(self, terminal: Terminal, message: SelectTarget) -> None:
+        terminal.target = message.target
+        self._announcer.driver(terminal)
+
+    def _set_media(self, terminal: Terminal, message: SetMedia) -> None:
+        if (terminal.camera, terminal.microphone) != (message.camera, message.microphone):
+            terminal.camera = message.camera
+            terminal.microphone = message.microphone
+            self._announcer.appearance(terminal)
+
+    def _send_text(self, terminal: Terminal, message: SendText, now: float) -> None:
+        """Pass a text on within the sender's calls; with an ``id`` the sender gets it back as receipt."""
+        others = {
+            other.id: other
+            for call in terminal.calls()
+            for other in call.members.values()
+            if other is not terminal
+        }
+        if not others:
+            raise Refusal(ErrorCode.OUT_OF_ORDER, "Texts reach those you are in a call with; there is none.")
+        if message.to is not None:
+            if message.to not in others:
+                raise Refusal(ErrorCode.PEER_UNKNOWN, "You are in no call with this terminal.")
+            others = {message.to: others[message.to]}
+        text = Text(
+            sender=terminal.id,
+            name=terminal.name,
+            text=message.text,
+            at=self._epoch + now,
+            private=message.to is not None,
+        )
+        for other in others.values():
+            self._outbox.to_terminal(other, text)
+        if message.id is not None:
+            self._outbox.to_terminal(terminal, text.model_copy(update={"re": message.id}))
+
+    # ------------------------------------------------------------ details
+
+    def _worker_hello(self, connection: ConnectionId, message: WorkerHello, now: float) -> None:
+        registered = self._workers.hello(connection, message, now)
+        if registered is None:
+            return
+        worker, orphans = registered
+        self._media.lost(orphans)
+        self._workers.welcome(worker, connection, now)
+        for terminal in worker.drivers.values():
+            terminal.told = None
+            self._announcer.driver(terminal)
+
+    def _error(
+        self,
+        connection: ConnectionId,
+        code: ErrorCode,
+        message: str,
+        re: str | None = None,
+        session: str | None = None,
+    ) -> None:
+        self._outbox.tally("refusal", code.value)
+        self._outbox.send(connection, Error(re=re, code=code, message=message, session=session))
+
+    def _effects(self) -> list[Effect]:
+        self._announcer.flush()
+        return self._outbox.take()
