@@ -106,7 +106,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     )
     supervising = asyncio.create_task(worker.run(), name="supervise-worker")
     try:
-        runner = await _listen(settings, listener)
+        runner = await _listen(settings, listener, needs_worker=True)
         announcing = asyncio.create_task(_announce(settings), name="announce")
         try:
             await asyncio.wait(
@@ -130,21 +130,22 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
 async def _signaling(settings: Settings, listener: socket.socket) -> int:
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     stopping = _stop_signal()
-    runner = await _listen(settings, listener)
+    runner = await _listen(settings, listener, needs_worker=False)
     logger.info("Listening on %s; workers register at /worker.", page_url(settings))
     await stopping.wait()
     await runner.cleanup()
     return 0
 
 
-async def _listen(settings: Settings, listener: socket.socket) -> web.AppRunner:
+async def _listen(settings: Settings, listener: socket.socket, *, needs_worker: bool) -> web.AppRunner:
     from aiohttp import web
 
-    from server.app import create_app
+    from server.app import RUNNER_OPTIONS
+    from server.composition import compose
 
-    runner = web.AppRunner(
-        create_app(settings), handle_signals=False, shutdown_timeout=CONNECTION_DEADLINE_S, access_log=None
-    )
+    options = {**RUNNER_OPTIONS, "shutdown_timeout": CONNECTION_DEADLINE_S}
+    app = compose(settings, needs_worker=needs_worker)
+    runner = web.AppRunner(app, handle_signals=False, access_log=None, **options)
     await runner.setup()
     await web.SockSite(runner, listener).start()
     return runner

@@ -118,6 +118,13 @@ class Settings(BaseSettings):
         "the service's own page always may.",
     )
 
+    forwarded_header: Annotated[str | None, BeforeValidator(_none_if_blank)] = Field(
+        None,
+        pattern=r"^[A-Za-z0-9-]+$",
+        examples=["X-Forwarded-For"],
+        description="Behind a proxy: the header whose last entry is the client's address.",
+    )
+
     # ---- rooms and calls
     heartbeat_s: float = Field(
         3.0, ge=0.2, le=30, description="Terminals send a heartbeat at least this often (seconds)."
@@ -192,6 +199,7 @@ class Settings(BaseSettings):
     target_ttl_h: float = Field(
         24.0, gt=0, le=24 * 365, description="An uploaded target is deleted after this long (hours)."
     )
+    max_uploads: int = Field(1000, ge=0, le=1_000_000, description="Uploaded targets kept at once.")
 
     @field_validator("allowed_origins")
     @classmethod

@@ -1,0 +1,61 @@
+"""The main process's web application, put together from settings: page, targets API, signaling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from server.app import AppConfig, build_app
+from server.settings import Settings
+from signaling.app import Signaling, setup_signaling
+from signaling.config import SignalingConfig
+
+
+def compose(settings: Settings, *, needs_worker: bool) -> web.Application:
+    """Make the application.
+
+    Args:
+        settings: all settings; ``worker_secret`` and, for the worker's metrics, ``metrics_port`` are set.
+        needs_worker: whether the service is ready only once a media worker is registered.
+    """
+    registry = CollectorRegistry()
+    signaling: Signaling
+
+    def worker_is_there() -> bool:
+        return signaling.workers > 0
+
+    metrics_urls: Sequence[str] = ()
+    if settings.metrics_port is not None:
+        metrics_urls = (f"http://127.0.0.1:{settings.metrics_port}/metrics",)
+    app = build_app(
+        AppConfig(
+            data_dir=settings.data_dir,
+            target_ttl_s=settings.target_ttl_h * 3600,
+            max_uploads=settings.max_uploads,
+            mark_text=settings.mark_text if settings.mark_enabled else "",
+            size=settings.size,
+            generator=settings.generator,
+            room_capacity=settings.room_capacity,
+            worker_metrics_urls=metrics_urls,
+            ready=worker_is_there if needs_worker else None,
+            registries=(registry,),
+        )
+    )
+    signaling = setup_signaling(app, signaling_config(settings), registry)
+    return app
+
+
+def signaling_config(settings: Settings) -> SignalingConfig:
+    """Signaling's part of all settings."""
+    return SignalingConfig(
+        heartbeat_s=settings.heartbeat_s,
+        resume_s=settings.resume_s,
+        ring_timeout_s=settings.ring_timeout_s,
+        room_capacity=settings.room_capacity,
+        ice_servers=tuple(settings.ice_servers),
+        worker_secret=settings.worker_secret.get_secret_value(),
+        allowed_origins=tuple(settings.allowed_origins),
+        forwarded_header=settings.forwarded_header,
+    )
