@@ -8,6 +8,7 @@ and it waits for a lost packet until 512 others have come, eight seconds of a st
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -155,7 +156,7 @@ class MarkerJitterBuffer(JitterBuffer):
         metrics.FRAMES_DROPPED.labels("receive", reason).inc()
         self._blocked_since = None
         self._awaiting_keyframe = True
-        self._keyframe_asked = self._clock() - KEYFRAME_RETRY_S
+        self._keyframe_asked = -math.inf
 
     def _wants_keyframe(self) -> bool:
         now = self._clock()

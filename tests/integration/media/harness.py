@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -129,6 +129,11 @@ class Camera(MediaStreamTrack):
         self._next = time.monotonic()
         self._frames = 0
 
+    @staticmethod
+    def picture(colour: tuple[int, int, int]) -> NDArray[np.uint8]:
+        """What a viewer would see if the camera came through: ``[H, W, 3]``."""
+        return i420_to_rgb(plain(colour))
+
     async def recv(self) -> av.VideoFrame:
         if self.readyState != "live":
             raise MediaStreamError
@@ -224,7 +229,9 @@ class Browser:
         """The middle of the newest picture."""
         picture = self.pictures[-1][1]
         height, width = picture.shape[:2]
-        return tuple(int(v) for v in picture[height // 4 : -height // 4, width // 4 : -width // 4].mean((0, 1)))  # type: ignore[return-value]
+        middle = picture[height // 4 : -height // 4, width // 4 : -width // 4]
+        red, green, blue = (int(value) for value in middle.mean((0, 1)))
+        return red, green, blue
 
     async def close(self) -> None:
         await self.connection.close()
@@ -310,6 +317,10 @@ async def until(condition: Callable[[], object], limit: float = 10.0) -> None:
         await asyncio.sleep(0.02)
 
 
-def near(colour: tuple[int, int, int], wanted: tuple[int, int, int], within: int = 25) -> bool:
+def near(colour: Sequence[float], wanted: Sequence[float], within: int = 25) -> bool:
     return all(abs(a - b) <= within for a, b in zip(colour, wanted, strict=True))
 
+
+def shows(browser: Browser, colour: tuple[int, int, int]) -> bool:
+    """Whether pictures arrive and the newest has the colour."""
+    return len(browser.pictures) > 3 and near(browser.colour, colour)
