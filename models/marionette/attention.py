@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -31,6 +32,17 @@ def positional_encoding(height: int, width: int, channels: int) -> Tensor:
     return encoding.reshape(channels, height, width)
 
 
+@lru_cache(maxsize=16)
+def _cached_positions(height: int, width: int, channels: int, device: torch.device) -> Tensor:
+    return positional_encoding(height, width, channels).flatten(1).T.contiguous().to(device)
+
+
+def _encoded_positions(features: Tensor) -> Tensor:
+    """Encodings of the positions of a feature map ``[..., c, h, w]``: ``[h * w, c]``, like ``features``."""
+    channels, height, width = features.shape[-3:]
+    return _cached_positions(height, width, channels, features.device).to(features.dtype)
+
+
 class AttentionMemory(NamedTuple):
     """Keys and values of a target's positions; they do not depend on the driver and are computed once.
 
@@ -50,12 +62,9 @@ class ImageAttention(nn.Module):
         driver_channels: ``c_x``, channels of the driver feature map (query), kept by the block.
         target_channels: ``c_y``, channels of the target feature maps (memory).
         attention_channels: ``c_a``, channels in which query and key are compared.
-        size: height and width of both feature maps.
     """
 
-    def __init__(
-        self, driver_channels: int, target_channels: int, attention_channels: int, size: int
-    ) -> None:
+    def __init__(self, driver_channels: int, target_channels: int, attention_channels: int) -> None:
         super().__init__()
         self.query = nn.Linear(driver_channels, attention_channels, bias=False)
         self.query_position = nn.Linear(driver_channels, attention_channels, bias=False)
@@ -69,24 +78,11 @@ class ImageAttention(nn.Module):
             nn.SiLU(),
             nn.Conv2d(driver_channels, driver_channels, 3, padding=1),
         )
-        # [positions, channels]; recomputed from the size, hence not part of the weights
-        self.register_buffer(
-            "driver_position",
-            positional_encoding(size, size, driver_channels).flatten(1).T.contiguous(),
-            persistent=False,
-        )
-        self.register_buffer(
-            "target_position",
-            positional_encoding(size, size, target_channels).flatten(1).T.contiguous(),
-            persistent=False,
-        )
-        self.driver_position: Tensor
-        self.target_position: Tensor
 
     def memory(self, target: Tensor) -> AttentionMemory:
         """Keys and values of the target feature maps ``z_y`` ``[B, K, c_y, h, w]`` (Eq. 13)."""
         positions = target.flatten(3).transpose(2, 3)  # [B, K, h*w, c_y]
-        key = self.key(positions) + self.key_position(self.target_position)
+        key = self.key(positions) + self.key_position(_encoded_positions(target))
         return AttentionMemory(key.flatten(1, 2), self.value(positions).flatten(1, 2))
 
     def forward(self, driver: Tensor, memory: AttentionMemory, mask: Tensor | None = None) -> Tensor:
@@ -101,7 +97,7 @@ class ImageAttention(nn.Module):
             The mixed feature map ``z_xy``, ``[B, c_x, h, w]``.
         """
         positions = driver.flatten(2).transpose(1, 2)  # [B, h*w, c_x]
-        query = self.query(positions) + self.query_position(self.driver_position)
+        query = self.query(positions) + self.query_position(_encoded_positions(driver))
         attended = F.scaled_dot_product_attention(
             query,
             memory.key,

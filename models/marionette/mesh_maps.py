@@ -6,8 +6,12 @@ an [N, w] matrix for each map: well under a millisecond where the direct sum tak
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from models.marionette.blocks import resize
 
 #: Widths of the fine and the coarse splats, as a share of the crop.
 FINE, COARSE = 0.03, 0.10
@@ -54,3 +58,8 @@ def mesh_maps(driver: Tensor, target: Tensor, canonical: Tensor, size: int) -> T
     density = summed[:, 5:]
     fine = (summed[:, :5] + _FILL * coarse) / (density + _FILL)
     return torch.cat((fine, density / (density + 1.0)), dim=1)
+
+
+def mesh_pyramid(maps: Tensor, resolutions: Sequence[int]) -> list[Tensor]:
+    """Mesh maps ``[B, 6, h, w]`` at each of the resolutions: splatted once, resized for each scale."""
+    return [resize(maps, (resolution, resolution)) for resolution in resolutions]

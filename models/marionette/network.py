@@ -81,7 +81,7 @@ class MarionetteNetwork(nn.Module):
         self.driver_encoder = DriverEncoder(config.raster_channels, channels)
         self.target_encoder = TargetEncoder(config.raster_channels, [*channels, coarsest])
         self.attention = nn.ModuleList(
-            ImageAttention(coarsest, coarsest, config.attention_channels, config.resolutions[-1])
+            ImageAttention(coarsest, coarsest, config.attention_channels)
             for _ in range(config.attention_blocks)
         )
         self.enter_driver = nn.Conv2d(coarsest + MESH_MAPS, coarsest, 1)

@@ -57,7 +57,7 @@ def attention_by_hand(block: ImageAttention, z_x: np.ndarray, z_y: np.ndarray) -
 @pytest.mark.parametrize("photos", [1, 3])
 def test_attention_is_equations_13_and_14(photos: int) -> None:
     torch.manual_seed(photos)
-    block = ImageAttention(driver_channels=8, target_channels=12, attention_channels=6, size=4).eval()
+    block = ImageAttention(driver_channels=8, target_channels=12, attention_channels=6).eval()
     z_x, z_y = torch.randn(1, 8, 4, 4), torch.randn(1, photos, 12, 4, 4)
     attended = torch.from_numpy(attention_by_hand(block, z_x[0].numpy(), z_y[0].numpy()))[None]
     with torch.no_grad():
@@ -69,7 +69,7 @@ def test_attention_is_equations_13_and_14(photos: int) -> None:
 
 def test_padded_memory_is_not_attended_to() -> None:
     torch.manual_seed(0)
-    block = ImageAttention(driver_channels=8, target_channels=8, attention_channels=4, size=4).eval()
+    block = ImageAttention(driver_channels=8, target_channels=8, attention_channels=4).eval()
     z_x, z_y = torch.randn(1, 8, 4, 4), torch.randn(1, 2, 8, 4, 4)
     mask = torch.arange(2 * 16)[None] < 16
     with torch.no_grad():
