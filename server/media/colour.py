@@ -27,12 +27,12 @@ def rgb_to_i420(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     if rgb.shape[0] % 2 or rgb.shape[1] % 2:
         raise ValueError(f"I420 needs even sides, not {rgb.shape[1]}x{rgb.shape[0]}")
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)  # type: ignore[return-value]
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
 
 
 def i420_to_rgb(i420: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The inverse of :func:`rgb_to_i420`: ``[H * 3 // 2, W]`` uint8 to ``[H, W, 3]`` uint8."""
-    return cv2.cvtColor(i420, cv2.COLOR_YUV2RGB_I420)  # type: ignore[return-value]
+    return cv2.cvtColor(i420, cv2.COLOR_YUV2RGB_I420)
 
 
 def fit_within(

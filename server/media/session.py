@@ -30,6 +30,7 @@ class End(StrEnum):
     OFFER = "offer"  # the offer could not be answered
     TIMED_OUT = "timed_out"  # it did not connect in time
     LOST = "lost"  # it was connected and is not any more
+    FAILED = "failed"  # something unforeseen happened
     STOPPED = "stopped"  # the worker stops
 
 
@@ -126,6 +127,14 @@ class Session:
         self._on_error(self, ErrorCode.MEDIA_FAILED, message)
 
     async def _run(self, peer: Peer, offer: str, limit: float) -> None:
+        try:
+            await self._negotiate(peer, offer, limit)
+        except Exception:  # whatever it was: no session may be left that nobody looks after
+            logger.exception("A media session failed")
+            self._on_error(self, ErrorCode.INTERNAL, "The media session failed for an unknown reason.")
+            self.end(End.FAILED)
+
+    async def _negotiate(self, peer: Peer, offer: str, limit: float) -> None:
         try:
             async with asyncio.timeout(limit):
                 answer = await peer.answer(offer)

@@ -6,6 +6,7 @@ RTCPeerConnections in the same process are left as they are.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from aiortc import (
     RTCRtpSender,
     RTCRtpTransceiver,
 )
+from aiortc.exceptions import InvalidStateError
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 
 from server.media.mends import require_version
@@ -66,6 +68,11 @@ class MendedPeerConnection(RTCPeerConnection):
         transport: RTCDtlsTransport = super()._RTCPeerConnection__createDtlsTransport()  # type: ignore[misc]
         bound_gathering(transport.transport.iceGatherer._connection)
         return transport
+
+    async def _RTCPeerConnection__connect(self) -> None:  # noqa: N802
+        # aiortc never looks at the task that runs this: closed meanwhile, it would end in a logged traceback.
+        with contextlib.suppress(InvalidStateError):
+            await super()._RTCPeerConnection__connect()  # type: ignore[misc]
 
     def _RTCPeerConnection__createTransceiver(  # noqa: N802
         self, direction: str, kind: str, sender_track: MediaStreamTrack | None = None

@@ -257,7 +257,9 @@ class Call:
     def _send(self, message: Message) -> None:
         self.sent.append(message)
         if isinstance(message, WorkerSignal) and message.description:
-            self.answer(message.terminal, message.session).set_result(message.description.sdp)
+            answer = self.answer(message.terminal, message.session)
+            if not answer.done():
+                answer.set_result(message.description.sdp)
 
     def answer(self, terminal: str, session: str) -> asyncio.Future[str]:
         return self._answers.setdefault((terminal, session), asyncio.get_running_loop().create_future())

@@ -98,6 +98,15 @@ async def test_an_offer_that_cannot_be_answered() -> None:
     assert peer.closed == 1
 
 
+async def test_what_nobody_thought_of_ends_it_too(caplog: pytest.LogCaptureFixture) -> None:
+    log, peer = Log(), FakePeer(error=KeyError("surprise"))
+    log.session.start(peer, "offer", 5)
+    await settle()
+    assert log.events == [ErrorCode.INTERNAL, End.FAILED]
+    assert peer.closed == 1
+    assert "surprise" in caplog.text
+
+
 async def test_a_connection_that_fails_while_it_is_made() -> None:
     log, peer = Log(), FakePeer()
     log.session.start(peer, "offer", 5)
