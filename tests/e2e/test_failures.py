@@ -1,0 +1,93 @@
+"""What dies during a call comes back, and in between nobody sees the camera."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import numpy as np
+import psutil
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import PersonFactory
+from tests.e2e.participant import Participant
+from tests.e2e.pictures import recognise
+from tests.e2e.service import Service
+from tests.e2e.test_call import LEAK, assert_no_camera
+
+
+@pytest.fixture(scope="module")
+def pair(person: PersonFactory, room: str, gallery: dict[str, np.ndarray]) -> list[Participant]:
+    """Two people in a call, behind the first two targets that are not the astronaut."""
+    names = targets(gallery)
+    pair = [person(0), person(1)]
+    for index, someone in enumerate(pair):
+        someone.join(room, f"Person {index}", names[index])
+    for someone in pair:
+        someone.expect_state("live")
+        someone.expect_pictures_to_follow()
+    return pair
+
+
+def targets(gallery: dict[str, np.ndarray]) -> list[str]:
+    return [target for target in gallery if target != "astronaut"][:2]
+
+
+def kill_and_wait_for_another(find: Callable[[], psutil.Process], pair: list[Participant]) -> None:
+    """Kill a process of the service without warning, and wait until another one has its place."""
+    victim = find()
+    victim.send_signal(signal.SIGKILL)
+
+    def another() -> bool:
+        try:
+            return find().pid != victim.pid
+        except (psutil.NoSuchProcess, ValueError):
+            return False
+
+    pair[0].eventually(another, "another process in its place")
+
+
+@pytest.mark.parametrize("process", ["inference", "worker"])
+def test_the_picture_goes_on_after_a_process_was_killed(
+    pair: list[Participant], service: Service, gallery: dict[str, np.ndarray], process: str
+) -> None:
+    for someone in pair:
+        someone.watch()
+    kill_and_wait_for_another(getattr(service, process), pair)
+    for index, someone in enumerate(pair):
+        someone.expect_state("live")
+        someone.expect_pictures_to_follow()
+        assert recognise(someone.picture(), gallery) == targets(gallery)[1 - index]
+    assert_no_camera(pair)
+
+
+def test_inference_killed_again_and_again_never_shows_the_camera(
+    pair: list[Participant], service: Service
+) -> None:
+    for someone in pair:
+        someone.watch()
+    for _ in range(3):
+        kill_and_wait_for_another(service.inference, pair)
+    for someone in pair:
+        someone.expect_state("live")
+        someone.expect_pictures_to_follow()
+    assert_no_camera(pair)
+
+
+def test_somebody_without_a_target_is_not_seen(
+    pair: list[Participant], person: PersonFactory, gallery: dict[str, np.ndarray]
+) -> None:
+    """An unknown target is none: the others see a card, never the camera."""
+    first, second = pair
+    second.page.close()
+    stranger = person(1)
+    first.watch()
+    room = first.details()["room"]
+    stranger.page.route("**/api/targets", lambda route: route.abort())  # nothing to fall back to
+    stranger.join(room, "Stranger", "there-is-no-such-target")
+    first.expect_state("live", within=60)
+    first.expect_status("no_target", within=60)
+    first.wait_for_frames("remote", 3)
+    assert first.seen().magenta < LEAK
+    expect(first.page.locator('.tile-state:has-text("Stranger")')).to_be_visible()
