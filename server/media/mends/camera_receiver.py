@@ -49,6 +49,7 @@ class CameraReceiver(RTCRtpReceiver):
             on_picture,
             lambda: metrics.FRAMES_DROPPED.labels("mailbox", "displaced").inc(),
         )
+        self._nacks: NackGenerator = base._RTCRtpReceiver__nack_generator
         self._nacked = 0.0
 
     async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
@@ -77,21 +78,22 @@ class CameraReceiver(RTCRtpReceiver):
         await super().stop()
 
     async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        missing = len(self._nacks.missing)
         await super()._handle_rtp_packet(packet, arrival_time_ms)
         while (frame := self._jitter.pop()) is not None:
             if self._encoded.last_codec is not None:
                 self._encoded.put((self._encoded.last_codec, frame))
-        await self._repeat_nack(packet.ssrc)
+        if len(self._nacks.missing) > missing:  # aiortc has just asked
+            self._nacked = time.monotonic()
+        elif missing:
+            await self._repeat_nack(packet.ssrc)
 
     async def _repeat_nack(self, ssrc: int) -> None:
-        nacks: NackGenerator = self._RTCRtpReceiver__nack_generator  # type: ignore[attr-defined]
-        if not nacks.missing or self._jitter.expected is None:
-            return
+        nacks, oldest = self._nacks, self._jitter.expected
         now = time.monotonic()
-        if now - self._nacked < NACK_INTERVAL_S:
+        if oldest is None or now - self._nacked < NACK_INTERVAL_S:
             return
         self._nacked = now
-        oldest = self._jitter.expected
         nacks.missing -= {number for number in nacks.missing if uint16_gt(oldest, number)}
         if nacks.missing:
             await self._send_rtcp_nack(ssrc, sorted(nacks.missing)[:MAX_NACK])
