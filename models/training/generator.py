@@ -158,7 +158,7 @@ class Trainer:
             else None
         )
         self.step = 0
-        self._writer = SummaryWriter(str(out))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(out))
         if self.checkpoint_path.exists():
             self._restore()
 
@@ -237,7 +237,7 @@ class Trainer:
                 losses |= self._adversarial(phase, picture, wanted, batch["driver_raster"])
         total = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_gradient)
         if torch.isfinite(norm):
             self.optimiser.step()
@@ -253,7 +253,7 @@ class Trainer:
         real, real_features = self.discriminator(wanted, raster)
         fake, _ = self.discriminator(picture.detach(), raster)
         self.discriminator_optimiser.zero_grad(set_to_none=True)
-        hinge_discriminator_loss(real.float(), fake.float()).backward()  # type: ignore[no-untyped-call]
+        hinge_discriminator_loss(real.float(), fake.float()).backward()
         self.discriminator_optimiser.step()
         self.discriminator.requires_grad_(False)
         score, features = self.discriminator(picture, raster)
@@ -271,7 +271,7 @@ class Trainer:
 
     def _log(self, figures: dict[str, float]) -> None:
         for name, value in figures.items():
-            self._writer.add_scalar(name, value, self.step)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(name, value, self.step)
         with (self.out / "log.jsonl").open("a") as file:
             file.write(json.dumps({"step": self.step, "time": time.time(), **figures}) + "\n")
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from models.landmarks.geometry import canonical_face
 from models.marionette.decoder import Reenacted
-from models.marionette.mesh_maps import mesh_maps, mesh_pyramid
 from models.marionette.network import MarionetteNetwork
+from models.mesh_maps import mesh_maps, mesh_pyramid
 from models.training.losses import teach_flow
 
 

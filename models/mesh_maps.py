@@ -16,9 +16,9 @@ from models.marionette.blocks import resize
 #: Widths of the fine and the coarse splats, as a share of the crop.
 FINE, COARSE = 0.03, 0.10
 #: Weight of "no motion" against the coarse splats: lets the flow fall to zero in the background.
-_STILL = 0.3
+STILL = 0.3
 #: Weight of the coarse flow against the fine splats: fills between the points.
-_FILL = 0.02
+FILL = 0.02
 
 
 def mesh_maps(driver: Tensor, target: Tensor, canonical: Tensor, size: int) -> Tensor:
@@ -27,36 +27,36 @@ def mesh_maps(driver: Tensor, target: Tensor, canonical: Tensor, size: int) -> T
     Args:
         driver: ``[B, N, 2]`` retargeted landmarks in units of the crop (0..1).
         target: ``[B, N, 2]`` the target photo's landmarks, likewise.
-        canonical: ``[N, 3]`` the average face, normalised; says *which* part of a face a place is.
+        canonical: ``[N, C]`` what else is splatted, with the average face's coordinates C = 3: they say
+            *which* part of a face a place is.
         size: cells a side.
 
     Returns:
-        ``[B, 6, size, size]``: mesh flow (x, y) in ``grid_sample`` units, canonical x, y, z, and the
-        density of points in 0..1.
+        ``[B, 2 + C + 1, size, size]``: mesh flow (x, y) in ``grid_sample`` units, the canonical
+        coordinates, and the density of points in 0..1.
     """
     batch, points = driver.shape[:2]
-    displacement = 2.0 * (target - driver)
     attributes = torch.cat(
         (
-            displacement,
-            canonical.to(driver).expand(batch, points, 3),
+            2.0 * (target - driver),
+            canonical.to(driver).expand(batch, points, canonical.shape[1]),
             torch.ones(batch, points, 1, dtype=driver.dtype, device=driver.device),
         ),
         dim=2,
-    ).transpose(1, 2)  # [B, 6, N]; the last is summed into the weight itself
+    ).transpose(1, 2)  # [B, A, N]; the last one sums the weights themselves
     centres = (torch.arange(size, dtype=driver.dtype, device=driver.device) + 0.5) / size
+    squared = (centres - driver[..., None]).square()  # [B, N, 2, size]
 
     def splat(width: float) -> Tensor:
-        exponent = -0.5 / width**2
-        across = torch.exp(exponent * (centres[None, None] - driver[:, :, None, 0]) ** 2)  # [B, N, w]
-        down = torch.exp(exponent * (centres[None, None] - driver[:, :, None, 1]) ** 2)
-        return torch.einsum("bnh,bcn,bnw->bchw", down, attributes, across)
+        across, down = torch.exp(squared * (-0.5 / width**2)).unbind(2)  # [B, N, size]
+        rows = attributes[..., None, :] * down.transpose(1, 2)[:, None]  # [B, A, h, N]
+        return (rows.flatten(1, 2) @ across).unflatten(1, (attributes.shape[1], size))
 
     summed = splat(COARSE)
-    coarse = summed[:, :5] / (summed[:, 5:] + _STILL)
+    coarse = summed[:, :-1] / (summed[:, -1:] + STILL)
     summed = splat(FINE)
-    density = summed[:, 5:]
-    fine = (summed[:, :5] + _FILL * coarse) / (density + _FILL)
+    density = summed[:, -1:]
+    fine = (summed[:, :-1] + FILL * coarse) / (density + FILL)
     return torch.cat((fine, density / (density + 1.0)), dim=1)
 
 

@@ -1,0 +1,94 @@
+"""A local frame on a facial feature: along it from corner to corner, and across it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FeatureFrame:
+    """Coordinates (u, v) in which the feature's corners are (0, 0) and (1, 0) and v grows downwards.
+
+    One unit is the distance of the corners, hence a frame on the photo and one on the driver's pose
+    name the same place of the feature by the same (u, v), whatever the size and roll.
+
+    Attributes:
+        origin: the corner on the picture's left, pixels.
+        along: ``[2]``, from there to the other corner, pixels.
+    """
+
+    origin: Float32
+    along: Float32
+
+    @classmethod
+    def between(cls, left: npt.NDArray[np.floating], right: npt.NDArray[np.floating]) -> FeatureFrame:
+        """The frame of two corners ``[>=2]`` in pixels; ones that coincide still give a frame of a pixel."""
+        along = np.asarray(right[:2] - left[:2], np.float32)
+        length = float(np.hypot(*along))
+        if length < 1.0:
+            along = np.array([1.0, 0.0], np.float32)
+        return cls(np.asarray(left[:2], np.float32), along)
+
+    @property
+    def width(self) -> float:
+        """Distance of the corners in pixels."""
+        return float(np.hypot(*self.along))
+
+    @property
+    def across(self) -> Float32:
+        """``[2]``, one unit of v, pixels."""
+        return np.array([-self.along[1], self.along[0]], np.float32)
+
+    def to_local(self, points: npt.NDArray[np.floating]) -> Float32:
+        """Pixels ``[..., 2]`` to (u, v)."""
+        relative = points[..., :2] - self.origin
+        basis = np.stack([self.along, self.across], axis=1) / self.width**2
+        return np.asarray(relative @ basis, np.float32)
+
+    def to_pixels(self, u: Float32, v: Float32) -> tuple[Float32, Float32]:
+        """(u, v) to pixels x, y."""
+        across = self.across
+        x = self.origin[0] + u * self.along[0] + v * across[0]
+        y = self.origin[1] + u * self.along[1] + v * across[1]
+        return np.asarray(x, np.float32), np.asarray(y, np.float32)
+
+    def window(
+        self, u_range: tuple[float, float], v_range: tuple[float, float], size: int
+    ) -> tuple[slice, slice] | None:
+        """Rows and columns of a picture of ``size`` pixels a side that hold this part of the frame."""
+        u = np.array([u_range[0], u_range[0], u_range[1], u_range[1]], np.float32)
+        v = np.array([v_range[0], v_range[1], v_range[0], v_range[1]], np.float32)
+        x, y = self.to_pixels(u, v)
+        left, right = max(int(x.min()), 0), min(int(np.ceil(x.max())) + 1, size)
+        top, bottom = max(int(y.min()), 0), min(int(np.ceil(y.max())) + 1, size)
+        if right - left < 2 or bottom - top < 2:
+            return None
+        return slice(top, bottom), slice(left, right)
+
+    def local_grid(self, window: tuple[slice, slice]) -> tuple[Float32, Float32]:
+        """(u, v) of every pixel of a window, each ``[rows, columns]``."""
+        rows, columns = window
+        x, y = np.meshgrid(
+            np.arange(columns.start, columns.stop, dtype=np.float32),
+            np.arange(rows.start, rows.stop, dtype=np.float32),
+        )
+        local = self.to_local(np.stack([x, y], axis=-1))
+        return local[..., 0], local[..., 1]
+
+
+def curve(local: Float32, at: Float32) -> Float32:
+    """Height v of a chain of points (u, v) ``[P, 2]`` at each ``at``; flat beyond its ends."""
+    order = np.argsort(local[:, 0])
+    u, v = local[order, 0], local[order, 1]
+    return np.asarray(np.interp(at.ravel(), u, v).reshape(at.shape), np.float32)
+
+
+def smoothstep(x: Float32, low: float, high: float) -> Float32:
+    """0 below ``low``, 1 above ``high``, smooth between."""
+    t = np.clip((x - low) / (high - low), 0.0, 1.0)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
