@@ -1,7 +1,9 @@
 """The receiver of a camera: marker-bit release, repeated NACKs, bounded decoding, one-slot hand-over.
 
 aiortc asks for a lost packet once; if the request or its answer is lost too, the picture stands still. Here
-the request is repeated until the packet comes or its frame is given up.
+the request is repeated until the packet comes or its frame is given up. And aiortc ends its decoder at an
+RTCP BYE, which a browser also sends when its camera is only taken off for a while (``replaceTrack(null)``):
+that the camera comes back would never be seen. Here a receiver ends with its connection alone.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from aiortc import RTCRtpReceiver
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
 from aiortc.rtcrtpreceiver import NackGenerator
-from aiortc.rtp import RtpPacket
+from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtpPacket
 from aiortc.utils import uint16_gt
 
 from server import metrics
@@ -76,6 +78,10 @@ class CameraReceiver(RTCRtpReceiver):
     async def stop(self) -> None:
         self._mailbox.close()
         await super().stop()
+
+    async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
+        if not isinstance(packet, RtcpByePacket):
+            await super()._handle_rtcp_packet(packet)
 
     async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
         missing = len(self._nacks.missing)

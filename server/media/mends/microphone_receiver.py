@@ -60,9 +60,9 @@ class MicrophoneReceiver(RTCRtpReceiver):
         if not self._enabled or self._stopped or codec is None:
             return
         streams: dict[int, StreamStatistics] = base._RTCRtpReceiver__remote_streams
-        if packet.ssrc not in streams:
-            if streams:  # one microphone, one stream: a second source is not ours to mix in
-                return
+        if packet.ssrc not in streams:  # the browser began anew; there is one microphone at a time
+            streams.clear()
+            self._last = None
             streams[packet.ssrc] = StreamStatistics(codec.clockRate)
         streams[packet.ssrc].add(packet)
         metrics.AUDIO_PACKETS.labels("received").inc()

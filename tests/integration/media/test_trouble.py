@@ -11,7 +11,7 @@ from pathlib import Path
 from struct import pack_into, unpack_from
 
 import pytest
-from aiortc.rtp import RtpPacket, is_rtcp
+from aiortc.rtp import RtcpByePacket, RtpPacket, is_rtcp
 
 from server.media.service import Limits
 from signaling.protocol import ErrorCode, IceCandidate, SessionDescription, SessionSignal
@@ -94,6 +94,18 @@ async def test_padding_between_frames_is_no_picture_and_no_end(call: Call) -> No
     await until(lambda: held.submitted > before + 30)
     assert shift > 50
     await until(lambda: shows(browser, GENERATED))
+
+
+async def test_a_goodbye_of_the_camera_is_not_its_end(call: Call) -> None:
+    call.announce("alice")
+    browser = await call.publish("alice")
+    held = call.inference.drivers["alice"]
+    await until(lambda: held.submitted > 10)
+    sender = browser.connection.getSenders()[0]
+    await sender._send_rtcp([RtcpByePacket(sources=[sender._ssrc])])
+    await asyncio.sleep(0.2)
+    before = held.submitted
+    await until(lambda: held.submitted > before + 20)
 
 
 async def test_garbage_on_the_media_path_harms_nothing(call: Call) -> None:

@@ -255,12 +255,13 @@ async def test_sound_passes_in_order_without_a_decoder() -> None:
         sound(65536),  # late
         sound(65538, b""),  # padding
         sound(65539, b"x" * 3000),  # not Opus
-        sound(65540, ssrc=6),  # somebody else
         RtpPacket(8, 0, 7, 0, 5, b"pcma"),
         sound(65541),
+        sound(300, ssrc=6),  # the browser began anew
+        sound(301, ssrc=6),
     ):
         await receiver._handle_rtp_packet(packet, 0)
-    assert got == [65534, 65535, 65537, 65541]
+    assert got == [65534, 65535, 65537, 65541, 300, 301]
     assert threading.active_count() == threads
     await connection.close()
 
