@@ -193,6 +193,22 @@ async def test_vp8_and_opus_are_negotiated_alone() -> None:
     factory.close()
 
 
+async def test_rotation_is_left_to_the_browser() -> None:
+    # Without the video-orientation extension (RFC 7742, section 4) a browser sends upright pixels.
+    factory = AiortcPeerFactory(bounds_for(256))
+    peer = factory.create(
+        ice_servers=[], on_state=lambda state: None, pictures=Pictures(), on_picture=lambda picture: None
+    )
+    offer = (await offered("video")).replace(
+        "a=rtcp-mux\r\n", "a=rtcp-mux\r\na=extmap:13 urn:3gpp:video-orientation\r\n"
+    )
+    answer = await peer.answer(offer)
+    assert "a=extmap:1 " in answer
+    assert "video-orientation" not in answer
+    await peer.close()
+    factory.close()
+
+
 @pytest.mark.parametrize("codec", ["VP8", "opus"])
 async def test_without_vp8_or_opus_there_is_a_sentence(codec: str) -> None:
     factory = AiortcPeerFactory(bounds_for(256))
