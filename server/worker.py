@@ -366,6 +366,7 @@ def worker_settings(settings: Settings) -> WorkerSettings:
         size=settings.size,
         drain_s=settings.drain_s,
         metrics_port=settings.metrics_port,
+        limits=Limits(fps=settings.fps),
         **values,
     )
 

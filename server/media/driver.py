@@ -10,6 +10,7 @@ import av
 
 from server import metrics
 from server.media.interfaces import Inference
+from server.media.pace import Pace
 from server.media.pictures import Feed
 from server.media.session import Session
 from server.media.sound import Microphone
@@ -23,18 +24,25 @@ class Driver:
         update: how the terminal stands.
         inference: makes its pictures.
         linger: seconds that the slot is kept after the last session, for one that reconnects.
+        fps: most pictures a second that go to inference and come back.
         on_slot: called when a slot was taken or given back.
     """
 
     def __init__(
-        self, update: DriverUpdate, inference: Inference, linger: float, on_slot: Callable[[], None]
+        self,
+        update: DriverUpdate,
+        inference: Inference,
+        linger: float,
+        fps: float,
+        on_slot: Callable[[], None],
     ) -> None:
         self.update = update
         self.stale = False
         self.publisher: Session | None = None
         self.microphone = Microphone()
         self.microphone.on = update.microphone
-        self.feed = Feed(lambda: inference.latest(update.terminal))
+        self.feed = Feed(lambda: inference.latest(update.terminal), fps)
+        self._pace = Pace(fps)
         self._terminal = update.terminal
         self._inference = inference
         self._linger = linger
@@ -113,7 +121,10 @@ class Driver:
             metrics.FRAMES_DROPPED.labels("submit", "not_publishing").inc()
         elif not self.update.camera:
             metrics.FRAMES_DROPPED.labels("submit", "camera_off").inc()
+        elif self._pace.delay:
+            metrics.FRAMES_DROPPED.labels("submit", "too_fast").inc()
         else:
+            self._pace.step()
             metrics.FRAMES.labels("submitted").inc()
             self._inference.submit(self._terminal, picture, time.monotonic())
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Final
 
 from server import metrics
 from server.media.interfaces import GeneratedPicture, Picture
+from server.media.pace import Pace
 
 VIDEO_CLOCK_RATE: Final = 90_000
 MAX_FPS: Final = 30
@@ -21,10 +23,12 @@ class Feed:
 
     Args:
         latest: gives the newest picture, which is always safe to show.
+        max_fps: most pictures a second for a viewer.
     """
 
-    def __init__(self, latest: Callable[[], GeneratedPicture]) -> None:
+    def __init__(self, latest: Callable[[], GeneratedPicture], max_fps: float = MAX_FPS) -> None:
         self.latest = latest
+        self._max_fps = max_fps
         self._waiting: set[asyncio.Event] = set()
 
     def wake(self) -> None:
@@ -36,7 +40,7 @@ class Feed:
         """A new viewer's pictures; give them back with :meth:`leave`."""
         event = asyncio.Event()
         self._waiting.add(event)
-        return ViewerPictures(self.latest, event)
+        return ViewerPictures(self.latest, event, self._max_fps)
 
     def leave(self, viewer: ViewerPictures) -> None:
         """The viewer is gone."""
@@ -69,10 +73,9 @@ class ViewerPictures:
         self.changed = changed
         self._latest = latest
         self._clock = clock
-        self._period = 1.0 / max_fps
+        self._pace = Pace(max_fps, clock)
         self._most_wait = 1.0 / min_fps
         self._origin = clock()
-        self._slot = self._origin
         self._sent = self._origin - self._most_wait
         self._sequence: int | None = None
         self._age = 0.0
@@ -80,34 +83,25 @@ class ViewerPictures:
 
     async def next(self) -> Picture:
         """Wait for a new picture, but not longer than the least rate allows."""
-        await self._sleep(self._slot)
+        await asyncio.sleep(self._pace.delay)
         while True:
             self.changed.clear()
             picture = self._latest()
             due = self._sent + self._most_wait
             if picture.sequence != self._sequence or self._clock() >= due:
                 break
-            await self._sleep(due, self.changed)
+            await self._wait(due - self._clock())
         self._sent = self._clock()
-        # A camera's frames do not come evenly: one may be a period early, as long as the average holds.
-        self._slot = max(self._slot, self._sent - self._period) + self._period
+        self._pace.step()
         timestamp = self._next_timestamp(picture)
         self._skipped(picture)
         self._sequence = picture.sequence
         return Picture(picture.i420, timestamp)
 
-    async def _sleep(self, until: float, event: asyncio.Event | None = None) -> None:
-        delay = until - self._clock()
-        if delay <= 0:
-            return
-        if event is None:
-            await asyncio.sleep(delay)
-            return
-        try:
-            async with asyncio.timeout(delay):
-                await event.wait()
-        except TimeoutError:
-            pass
+    async def _wait(self, longest: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest):
+                await self.changed.wait()
 
     def _skipped(self, picture: GeneratedPicture) -> None:
         if self._sequence is not None and picture.sequence - self._sequence > 1:

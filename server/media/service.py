@@ -48,12 +48,14 @@ class Limits:
         linger_s: an inference slot outlives its last session this long.
         early_s: candidates that come before their offer are kept this long.
         sessions: media sessions of one terminal at once.
+        fps: most pictures a second of one driver.
     """
 
     connect_s: float = 10.0
     linger_s: float = 10.0
     early_s: float = 10.0
     sessions: int = 40
+    fps: float = 30.0
 
 
 @dataclass
@@ -135,7 +137,7 @@ class MediaService:
         driver = self._drivers.get(update.terminal)
         if driver is None:
             self._drivers[update.terminal] = Driver(
-                update, self._inference, self._limits.linger_s, self._count_slots
+                update, self._inference, self._limits.linger_s, self._limits.fps, self._count_slots
             )
             return
         driver.change(update)
