@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,6 +20,7 @@ from server.media.interfaces import Inference, Peer, PeerFactory
 from server.media.pictures import ViewerPictures
 from server.media.session import MAX_CANDIDATES, End, Session
 from server.media.sound import ViewerSound
+from signaling.admission import TokenBucket
 from signaling.protocol import (
     DriverUpdate,
     ErrorCode,
@@ -48,6 +50,8 @@ class Limits:
         linger_s: an inference slot outlives its last session this long.
         early_s: candidates that come before their offer are kept this long.
         sessions: media sessions of one terminal at once.
+        offers_per_second: offers of one terminal in the long run: answering one takes some milliseconds.
+        offer_burst: offers of one terminal at once; joining a full room takes one for each member.
         fps: most pictures a second of one driver.
     """
 
@@ -55,6 +59,8 @@ class Limits:
     linger_s: float = 10.0
     early_s: float = 10.0
     sessions: int = 40
+    offers_per_second: float = 2.0
+    offer_burst: int = 64
     fps: float = 30.0
 
 
@@ -100,6 +106,7 @@ class MediaService:
         self._send = send
         self._limits = limits or Limits()
         self._drivers: dict[str, Driver] = {}
+        self._offers: dict[str, TokenBucket] = {}
         self._sessions: dict[Key, _Attached] = {}
         self._early: dict[Key, _Early] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -136,6 +143,9 @@ class MediaService:
         """Take a terminal's state; sessions of those who may not see it any more end."""
         driver = self._drivers.get(update.terminal)
         if driver is None:
+            self._offers[update.terminal] = TokenBucket(
+                self._limits.offers_per_second, self._limits.offer_burst, time.monotonic()
+            )
             self._drivers[update.terminal] = Driver(
                 update, self._inference, self._limits.linger_s, self._limits.fps, self._count_slots
             )
@@ -168,6 +178,7 @@ class MediaService:
             self._take_early(key)
         driver = self._drivers.pop(terminal, None)
         if driver is not None:
+            del self._offers[terminal]
             driver.release()
 
     def signal(self, message: SessionSignal) -> None:
@@ -214,6 +225,9 @@ class MediaService:
             return
         if message.channel == "subscribe" and not driver.may_be_seen_by(message.terminal):
             self._refuse(message, ErrorCode.UNAUTHORISED, "You are in no call with this terminal.")
+            return
+        if not self._offers[message.terminal].take(time.monotonic()):
+            self._refuse(message, ErrorCode.RATE_LIMITED, "Too many offers; wait a moment.")
             return
         if self.draining and not driver.open:
             self._refuse(message, ErrorCode.WORKER_BUSY, "The media worker is about to stop; try again.")
