@@ -10,7 +10,6 @@ import asyncio
 import gc
 import logging
 import os
-import random
 import secrets
 import signal
 import socket
@@ -18,23 +17,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, ClientWebSocketResponse, WSMsgType, web
+from aiohttp import web
 
 from server import metrics
 from server.media.aiortc_peer import AiortcPeerFactory
 from server.media.interfaces import Inference, PeerFactory
 from server.media.mends.vp8_encoder import bounds_for
 from server.media.service import Limits, MediaService
+from server.signaling_link import SignalingLink
 from signaling.protocol import (
-    MAX_MESSAGE_BYTES,
-    WORKER_COMMAND,
     DriverGone,
     DriverRecalibrate,
     DriverState,
     DriverUpdate,
     ErrorCode,
-    Message,
-    ProtocolError,
     SessionClose,
     SessionSignal,
     WorkerHello,
@@ -43,8 +39,6 @@ from signaling.protocol import (
     WorkerStats,
     WorkerStatus,
     WorkerWelcome,
-    decode,
-    encode,
 )
 
 if TYPE_CHECKING:
@@ -54,8 +48,6 @@ logger = logging.getLogger(__name__)
 
 REPORT_INTERVAL_S: Final = 2.0
 CLOSING_LIMIT_S: Final = 0.8
-#: Messages that may wait for a connection that is slow.
-MAX_UNSENT: Final = 2000
 
 
 class RefusedError(Exception):
@@ -101,15 +93,25 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings, inference: Inference, peers: PeerFactory) -> None:
         self.settings = settings
-        self.connected = asyncio.Event()
         self.metrics_port: int | None = None
         self._inference = inference
         self._peers = peers
-        self._instance = secrets.token_urlsafe(12)
         self._statuses: dict[str, WorkerStatus] = {}
-        self._unsent: asyncio.Queue[Message] = asyncio.Queue(MAX_UNSENT)
+        hello = WorkerHello(
+            worker=settings.worker_id,
+            secret=settings.secret,
+            capacity=settings.capacity,
+            instance=secrets.token_urlsafe(12),
+        )
+        self._link = SignalingLink(settings.signaling_url, hello, self._obey, self._signaling_lost)
+        self._send = self._link.send
         self._media = MediaService(inference, peers, self._send, settings.limits)
         self._orphaned: asyncio.TimerHandle | None = None
+
+    @property
+    def connected(self) -> asyncio.Event:
+        """Set while it is registered with signaling."""
+        return self._link.welcome
 
     @property
     def media(self) -> MediaService:
@@ -126,7 +128,7 @@ class Worker:
         runner = await self._serve_metrics()
         await self._inference.start()
         background = [
-            asyncio.create_task(self._keep_connected(), name="signaling"),
+            asyncio.create_task(self._link.run(), name="signaling"),
             asyncio.create_task(self._report(), name="reports"),
             asyncio.create_task(metrics.watch_event_loop(), name="event loop lag"),
         ]
@@ -171,65 +173,7 @@ class Worker:
         """A driver has a new picture."""
         self._media.picture_ready(terminal)
 
-    # ------------------------------------------------------------ to and from signaling
-
-    def _send(self, message: Message) -> None:
-        if not self.connected.is_set():
-            return  # signaling asks terminals to negotiate anew after a loss; statuses are told again
-        try:
-            self._unsent.put_nowait(message)
-        except asyncio.QueueFull:  # the connection's heartbeat will find it dead, if it is
-            logger.warning("Signaling takes no messages at the moment; one is lost")
-
-    async def _keep_connected(self) -> None:
-        backoff = 0.1
-        async with ClientSession(timeout=ClientTimeout(total=None, connect=5)) as http:
-            while True:
-                try:
-                    async with http.ws_connect(
-                        self.settings.signaling_url, heartbeat=10, max_msg_size=2 * MAX_MESSAGE_BYTES
-                    ) as socket:
-                        metrics.SIGNALING_CONNECTIONS.inc()
-                        await self._converse(socket)
-                        backoff = 0.1
-                except (ClientError, OSError, TimeoutError) as error:
-                    logger.info("Signaling is out of reach: %s", error or type(error).__name__)
-                finally:
-                    self._disconnected()
-                await asyncio.sleep(backoff * random.uniform(0.7, 1.3))
-                backoff = min(3.0, backoff * 1.7)
-
-    async def _converse(self, socket: ClientWebSocketResponse) -> None:
-        await socket.send_str(
-            encode(
-                WorkerHello(
-                    worker=self.settings.worker_id,
-                    secret=self.settings.secret,
-                    capacity=self.settings.capacity,
-                    instance=self._instance,
-                )
-            )
-        )
-        sending = asyncio.create_task(self._send_all(socket), name="sending to signaling")
-        try:
-            async for message in socket:
-                if message.type is not WSMsgType.TEXT:
-                    break
-                try:
-                    self._obey(decode(WORKER_COMMAND, message.data))
-                except ProtocolError as error:
-                    logger.warning("A command of signaling could not be read: %s", error)
-        finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-
-    async def _send_all(self, socket: ClientWebSocketResponse) -> None:
-        try:
-            while True:
-                await socket.send_str(encode(await self._unsent.get()))
-        finally:
-            if not socket.closed:
-                await socket.close()
+    # ------------------------------------------------------------ from signaling
 
     def _obey(self, command: Any) -> None:
         match command:
@@ -255,9 +199,7 @@ class Worker:
             self._orphaned = None
         self._media.ice_servers = welcome.ice_servers
         self._media.keep_only(welcome.drivers)
-        while not self._unsent.empty():
-            self._unsent.get_nowait()
-        self.connected.set()
+        self._link.welcomed()
         self._send(self._load())
         for terminal in [terminal for terminal in self._statuses if not self._media.knows(terminal)]:
             del self._statuses[terminal]
@@ -270,8 +212,7 @@ class Worker:
             raise RefusedError(refusal.message)
         logger.warning("Signaling refused this worker: %s", refusal.message)
 
-    def _disconnected(self) -> None:
-        self.connected.clear()
+    def _signaling_lost(self) -> None:
         if self._orphaned is None and self._media.sessions:
             # Nobody can leave, mute or be kept out while signaling is away: not for long.
             self._orphaned = asyncio.get_running_loop().call_later(
