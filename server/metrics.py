@@ -37,6 +37,24 @@ FRAME_SECONDS: Final = Histogram(
     buckets=_BUCKETS,
     registry=REGISTRY,
 )
+LANDMARK_SECONDS: Final = Histogram(
+    "understudy_landmark_seconds",
+    "Detection, smoothing and retargeting of one driver frame.",
+    buckets=_BUCKETS,
+    registry=REGISTRY,
+)
+GENERATE_SECONDS: Final = Histogram(
+    "understudy_generate_seconds",
+    "Generation of the batch that a frame was in.",
+    buckets=_BUCKETS,
+    registry=REGISTRY,
+)
+BATCH_SIZE: Final = Histogram(
+    "understudy_batch_frames",
+    "Frames generated together.",
+    buckets=(1, 2, 3, 4, 6, 8, 12, 16, 32, 64),
+    registry=REGISTRY,
+)
 FRAME_AGE: Final = Histogram(
     "understudy_frame_age_seconds",
     "Age of a generated frame's driver frame when it is handed to the encoder.",

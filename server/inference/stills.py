@@ -1,0 +1,128 @@
+"""What is shown when there is no generated frame: the still target with a notice, or a neutral card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from server.provenance import MarkSettings, VisibleMark
+from server.targets.store import PreparedTarget
+from signaling.protocol import DriverState
+
+Bytes = npt.NDArray[np.uint8]
+
+#: What is written on a still, by the driver's state.
+NOTICES: dict[DriverState, str] = {
+    "calibrating": "Starting…",
+    "live": "",
+    "no_video": "No picture from the camera",
+    "camera_off": "Camera off",
+    "no_target": "No face chosen",
+    "no_face": "No face found",
+    "late": "Catching up…",
+    "failed": "Picture unavailable",
+    "restarting": "Restarting…",
+}
+_CARD_TOP, _CARD_BOTTOM = (52, 58, 70), (30, 34, 42)
+
+
+class Stills:
+    """Draws and keeps stills; drawing happens in a thread of its own, never in an event loop.
+
+    Args:
+        load: gives a target by its id.
+        size: pixels a side.
+        mark: also on stills, since they show a target's face.
+    """
+
+    def __init__(self, load: Callable[[str], PreparedTarget], size: int, mark: MarkSettings) -> None:
+        self._load = load
+        self._size = size
+        self._mark = VisibleMark(mark, size)
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="stills")
+        self._sets: dict[str, Future[dict[DriverState, Bytes]]] = {}
+        self._cards = {state: _to_i420(_with_notice(self._card(), text)) for state, text in NOTICES.items()}
+
+    def prepare(self, target: str) -> None:
+        """Start drawing a target's stills, unless they are there already."""
+        held = self._sets.get(target)
+        if held is None or (held.done() and held.exception() is not None):
+            self._sets[target] = self._threads.submit(self._draw, target)
+
+    def forget(self, target: str) -> None:
+        """Let go of a target's stills."""
+        if (drawing := self._sets.pop(target, None)) is not None:
+            drawing.cancel()
+
+    def ready(self, target: str | None) -> bool:
+        """Whether this target's own stills can be shown."""
+        held = self._sets.get(target) if target is not None else None
+        return held is not None and held.done() and not held.cancelled() and held.exception() is None
+
+    def missing(self, target: str) -> bool:
+        """Whether the target could not be loaded."""
+        held = self._sets.get(target)
+        return held is not None and held.done() and not held.cancelled() and held.exception() is not None
+
+    def get(self, target: str | None, state: DriverState) -> Bytes:
+        """The still for a state, ``[size * 3 // 2, size]``; a neutral card while there is no other."""
+        if target is not None and self.ready(target):
+            return self._sets[target].result()[state]
+        return self._cards[state]
+
+    def close(self) -> None:
+        """Stop drawing."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _draw(self, target: str) -> dict[DriverState, Bytes]:
+        photo = self._load(target).images[0]
+        photo = cv2.resize(photo, (self._size, self._size), interpolation=cv2.INTER_AREA)
+        stills = {}
+        for state, text in NOTICES.items():
+            picture = _with_notice(photo.copy(), text)
+            self._mark.apply(picture)
+            stills[state] = _to_i420(picture)
+        return stills
+
+    def _card(self) -> Bytes:
+        """A head's outline on a quiet ground."""
+        size = self._size
+        ramp = np.linspace(0.0, 1.0, size)[:, None, None]
+        ground = (1 - ramp) * np.array(_CARD_TOP) + ramp * np.array(_CARD_BOTTOM)
+        card = np.ascontiguousarray(np.broadcast_to(ground, (size, size, 3)).astype(np.uint8))
+        grey = (92, 100, 116)
+        cv2.circle(card, (size // 2, int(size * 0.40)), int(size * 0.15), grey, -1, cv2.LINE_AA)
+        cv2.ellipse(
+            card, (size // 2, int(size * 0.86)), (int(size * 0.27), int(size * 0.26)), 0, 180, 360, grey, -1,
+            cv2.LINE_AA,
+        )  # fmt: skip
+        return card
+
+
+def _with_notice(picture: Bytes, text: str) -> Bytes:
+    """Write a notice on a dark band near the top of the picture, in place."""
+    if not text:
+        return picture
+    size = picture.shape[0]
+    font = ImageFont.load_default(max(11.0, size * 0.055))
+    left, top, right, bottom = font.getbbox(text)
+    pad = size // 32
+    width, height = int(right - left), int(bottom - top)
+    x, y = (size - width) // 2, size // 24
+    band = picture[y : y + height + 2 * pad, max(x - pad, 0) : x + width + pad]
+    band[:] = (band * 0.35).astype(np.uint8)
+    image = Image.fromarray(picture)
+    ImageDraw.Draw(image).text((x - left, y + pad - top), text, font=font, fill=(255, 255, 255))
+    picture[:] = np.asarray(image)
+    return picture
+
+
+def _to_i420(picture: Bytes) -> Bytes:
+    i420 = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
+    i420.flags.writeable = False
+    return np.asarray(i420)
