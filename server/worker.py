@@ -339,7 +339,21 @@ async def run_worker(settings: Settings, stop: asyncio.Event | None = None) -> i
 
 def make_inference(settings: Settings, worker: Callable[[], Worker]) -> Inference:
     """The inference client, reporting to the worker."""
-    raise NotImplementedError
+    from server.inference.client import InferenceClient
+    from server.provenance import MarkSettings
+    from server.targets.store import TargetStore
+
+    store = TargetStore(settings.data_dir)
+    return InferenceClient(
+        store.load,
+        settings.data_dir,
+        size=settings.size,
+        capacity=settings.worker_capacity,
+        mark=MarkSettings(settings.mark_enabled, settings.mark_text, settings.mark_place),
+        fps=settings.fps,
+        on_status=lambda terminal, state, detail: worker().status_changed(terminal, state, detail),
+        on_picture=lambda terminal: worker().picture_ready(terminal),
+    )
 
 
 def _on_signals(stop: asyncio.Event, abort: asyncio.Event) -> None:
