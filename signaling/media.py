@@ -257,14 +257,18 @@ class Media:
     # ------------------------------------------------------------ details
 
     def _assign(self, terminal: Terminal) -> None:
-        """Give the terminal the worker of its room, or the least loaded one."""
+        """Make sure that the terminal has a worker that can be reached: its own, its room's, or any.
+
+        Raises:
+            Refusal: ``worker_unavailable`` or ``worker_busy``; nothing has changed then.
+        """
+        worker = terminal.worker or self._room_worker(terminal)
+        if worker is not None and worker.connection is None:
+            raise Refusal(ErrorCode.WORKER_UNAVAILABLE, "The media worker is out of reach; try again soon.")
         if terminal.worker is not None:
             return
-        worker = self._room_worker(terminal)
         if worker is None:
             worker = self._workers.choose()
-        elif worker.connection is None:
-            raise Refusal(ErrorCode.WORKER_UNAVAILABLE, "The media worker is out of reach; try again soon.")
         else:
             assert terminal.room is not None
             calling = terminal.room.shared_call("video") is not None

@@ -240,7 +240,7 @@ class Relays:
 
     def _asked(self, terminal: Terminal, request_id: str) -> tuple[RelayRequest, Answer]:
         request = None if terminal.room is None else terminal.room.requests.get(request_id)
-        if request is None or terminal.id not in request.asked:
+        if request is None or terminal.id not in request.asked or terminal.id in request.heard_end:
             raise Refusal(ErrorCode.REQUEST_UNKNOWN, "There is no such request to you (any more).")
         return request, request.asked[terminal.id]
 

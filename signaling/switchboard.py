@@ -187,6 +187,8 @@ class Switchboard:
                     self._set_away(terminal, now)
             elif now - terminal.lost_at >= limits.resume_s:
                 self._remove(terminal, "peer_vanished")
+                # Each is an event of its own: the next may end a call that this one led to.
+                self._announcer.flush()
         self._relays.expire(now)
         for worker in self._workers.expire(now):
             self._media.lost(list(worker.drivers.values()))

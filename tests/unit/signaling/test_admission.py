@@ -1,0 +1,95 @@
+"""Who may connect and how fast: token buckets, addresses, origins; and the settings behind them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from signaling.admission import AddressLimit, TokenBucket, origin_allowed
+from signaling.config import SignalingConfig
+
+
+def test_bucket_lets_a_burst_pass_and_then_the_rate() -> None:
+    bucket = TokenBucket(rate=50, burst=100, now=0.0)
+    assert sum(bucket.take(0.0) for _ in range(150)) == 100
+    assert sum(bucket.take(1.0) for _ in range(150)) == 50
+    assert sum(bucket.take(100.0) for _ in range(150)) == 100
+
+
+def test_connections_of_an_address_at_once() -> None:
+    limit = AddressLimit(at_once=2, rate=100, burst=100)
+    assert [limit.enter("a", 0.0) for _ in range(3)] == [True, True, False]
+    assert limit.enter("b", 0.0)
+    limit.leave("a")
+    assert limit.enter("a", 0.0)
+
+
+def test_connections_of_an_address_in_time() -> None:
+    limit = AddressLimit(at_once=10, rate=1, burst=3)
+
+    def come_and_go(now: float) -> bool:
+        if limit.enter("a", now):
+            limit.leave("a")
+            return True
+        return False
+
+    assert sum(come_and_go(0.0) for _ in range(10)) == 3
+    assert sum(come_and_go(2.0) for _ in range(10)) == 2
+
+
+def test_addresses_are_forgotten() -> None:
+    limit = AddressLimit(at_once=1, rate=1, burst=2)
+    for number in range(1000):
+        limit.enter(str(number), float(number))
+        limit.leave(str(number))
+    assert len(limit._buckets) < 5
+    assert not limit._open
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed", "verdict"),
+    [
+        (None, "meet.example.org", (), True),  # no browser
+        ("https://meet.example.org", "meet.example.org", (), True),
+        ("http://meet.example.org", "meet.example.org", (), True),
+        ("https://meet.example.org", "meet.example.org:443", (), True),
+        ("http://localhost:8080", "localhost:8080", (), True),
+        ("HTTP://LocalHost:8080", "localhost:8080", (), True),
+        ("http://[::1]:8080", "[::1]:8080", (), True),
+        ("http://localhost:8081", "localhost:8080", (), False),
+        ("https://evil.example", "meet.example.org", (), False),
+        ("https://meet.example.org.evil.example", "meet.example.org", (), False),
+        ("null", "meet.example.org", (), False),
+        ("", "meet.example.org", (), False),
+        ("file://", "meet.example.org", (), False),
+        ("http://x:99999999", "meet.example.org", (), False),
+        ("http://[", "meet.example.org", (), False),
+        ("https://other.example", "meet.example.org", ("https://other.example/",), True),
+        ("https://other.example:444", "meet.example.org", ("https://other.example",), False),
+        ("https://any.example", "meet.example.org", ("*",), True),
+    ],
+)
+def test_origins(origin: str | None, host: str, allowed: tuple[str, ...], verdict: bool) -> None:
+    assert origin_allowed(origin, host, allowed) is verdict
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"heartbeat_s": 0}, "heartbeat_s"),
+        ({"resume_s": -1}, "resume_s"),
+        ({"room_capacity": 1}, "room_capacity"),
+        ({"heartbeat_s": 5, "silent_after_s": 5}, "silent_after_s"),
+        ({"message_burst": 0}, "message_burst"),
+    ],
+)
+def test_senseless_settings(values: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        SignalingConfig(**values)
+
+
+def test_silence_follows_the_heartbeat() -> None:
+    assert SignalingConfig().limits.silence_s == 8.0
+    assert SignalingConfig(heartbeat_s=6).limits.silence_s == 16.0
+    assert SignalingConfig(heartbeat_s=6, silent_after_s=7).limits.silence_s == 7
