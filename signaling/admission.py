@@ -103,8 +103,8 @@ def origin_allowed(origin: str | None, host: str, allowed: Sequence[str]) -> boo
     wanted = origin.rstrip("/").lower()
     if wanted in {entry.rstrip("/").lower() for entry in allowed}:
         return True
-    parts = urlsplit(wanted)
     try:
+        parts = urlsplit(wanted)
         # The scheme is left out of the comparison: a proxy in front may have taken the TLS off.
         own = urlsplit(f"//{host.lower()}")
         default = _DEFAULT_PORTS.get(parts.scheme)
@@ -114,5 +114,5 @@ def origin_allowed(origin: str | None, host: str, allowed: Sequence[str]) -> boo
             and parts.hostname == own.hostname
             and (parts.port or default) == (own.port or default)
         )
-    except ValueError:
+    except ValueError:  # no URL at all, or an impossible port
         return False
