@@ -232,6 +232,8 @@ class Worker:
     async def _report(self) -> None:
         while True:
             self._send(self._load())
+            for terminal in self._media.open_drivers:
+                self._inference.latest(terminal)  # notices, and tells, what changed while nobody looked
             for terminal in self._media.publishing:
                 figures = self._inference.stats(terminal)
                 if figures is not None:

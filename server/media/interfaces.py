@@ -114,7 +114,7 @@ class GeneratedPicture(Protocol):
 
     @property
     def sequence(self) -> int:
-        """Rises with each new picture of a driver."""
+        """Another number means another picture."""
 
     @property
     def i420(self) -> NDArray[np.uint8]:

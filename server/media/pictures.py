@@ -29,22 +29,22 @@ class Feed:
     def __init__(self, latest: Callable[[], GeneratedPicture], max_fps: float = MAX_FPS) -> None:
         self.latest = latest
         self._max_fps = max_fps
-        self._waiting: set[asyncio.Event] = set()
+        self._viewers: set[ViewerPictures] = set()
 
     def wake(self) -> None:
         """There is a new picture. To be called on the event loop."""
-        for event in self._waiting:
-            event.set()
+        for viewer in self._viewers:
+            viewer.wake()
 
     def watch(self) -> ViewerPictures:
         """A new viewer's pictures; give them back with :meth:`leave`."""
-        event = asyncio.Event()
-        self._waiting.add(event)
-        return ViewerPictures(self.latest, event, self._max_fps)
+        viewer = ViewerPictures(self.latest, self._max_fps)
+        self._viewers.add(viewer)
+        return viewer
 
     def leave(self, viewer: ViewerPictures) -> None:
         """The viewer is gone."""
-        self._waiting.discard(viewer.changed)
+        self._viewers.discard(viewer)
 
 
 class ViewerPictures:
@@ -56,7 +56,6 @@ class ViewerPictures:
 
     Args:
         latest: gives the newest picture.
-        changed: set when there is a new one.
         max_fps: most pictures a second.
         min_fps: least pictures a second.
         clock: seconds, monotonic, the clock of ``driver_time``.
@@ -65,13 +64,13 @@ class ViewerPictures:
     def __init__(
         self,
         latest: Callable[[], GeneratedPicture],
-        changed: asyncio.Event,
         max_fps: float = MAX_FPS,
         min_fps: float = MIN_FPS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.changed = changed
         self._latest = latest
+        self._changed = asyncio.Event()
+        self._unseen = 0
         self._clock = clock
         self._pace = Pace(max_fps, clock)
         self._most_wait = 1.0 / min_fps
@@ -81,11 +80,16 @@ class ViewerPictures:
         self._age = 0.0
         self._timestamp = -1
 
+    def wake(self) -> None:
+        """There is a new picture."""
+        self._unseen += 1
+        self._changed.set()
+
     async def next(self) -> Picture:
         """Wait for a new picture, but not longer than the least rate allows."""
         await asyncio.sleep(self._pace.delay)
         while True:
-            self.changed.clear()
+            self._changed.clear()
             picture = self._latest()
             due = self._sent + self._most_wait
             if picture.sequence != self._sequence or self._clock() >= due:
@@ -94,18 +98,16 @@ class ViewerPictures:
         self._sent = self._clock()
         self._pace.step()
         timestamp = self._next_timestamp(picture)
-        self._skipped(picture)
+        if self._unseen > 1:
+            metrics.FRAMES_DROPPED.labels("send", "overtaken").inc(self._unseen - 1)
+        self._unseen = 0
         self._sequence = picture.sequence
         return Picture(picture.i420, timestamp)
 
     async def _wait(self, longest: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(longest):
-                await self.changed.wait()
-
-    def _skipped(self, picture: GeneratedPicture) -> None:
-        if self._sequence is not None and picture.sequence - self._sequence > 1:
-            metrics.FRAMES_DROPPED.labels("send", "overtaken").inc(picture.sequence - self._sequence - 1)
+                await self._changed.wait()
 
     def _next_timestamp(self, picture: GeneratedPicture) -> int:
         now = self._clock()
