@@ -79,6 +79,9 @@ class FaceDetector:
                 if static
                 else []
             )
+            # The graphs open, and log, in threads of their own: wait for that here, where it is held back.
+            for graph in (self._mesh, *self._search):
+                graph.process(np.zeros((64, 64, 3), np.uint8))
 
     def detect(self, image: np.ndarray) -> list[np.ndarray]:
         """Find faces.
