@@ -1,0 +1,166 @@
+"""From a driver's landmarks to the target's: what must come through, and what must not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from models.landmarks import topology as face
+from models.landmarks.driver import DriverMotion, DriverTracker, eye_heights
+from models.landmarks.geometry import Pose, denormalise, normalise, yaw_pitch_roll
+from models.landmarks.retarget import MAX_YAW, RetargetTarget, retarget
+
+POSE = Pose(90.0, np.eye(3), np.array([320.0, 240.0, 0.0]))
+TARGET_POSE = Pose(80.0, Rotation.from_euler("y", 5, degrees=True).as_matrix(), np.array([256.0, 256.0, 0.0]))
+
+
+def face_of(width: float, jaw: float) -> np.ndarray:
+    """A normalised face of some shape: wider or narrower, with a longer or shorter jaw."""
+    points = face.canonical_face() * [width, 1, 1]
+    points[:, 1] += jaw * np.clip(points[:, 1] - 0.5, 0, None)
+    return normalise(points)[0]
+
+
+def target_of(shape: np.ndarray) -> RetargetTarget:
+    return RetargetTarget.of(denormalise(shape, TARGET_POSE))
+
+
+def opened(shape: np.ndarray, amount: float) -> np.ndarray:
+    points = shape.copy()
+    points[face.LIP_INNER_LOWER[1:-1], 1] += amount
+    points[face.LIP_OUTER_LOWER[1:-1], 1] += amount
+    return points
+
+
+def closed_eyes(shape: np.ndarray) -> np.ndarray:
+    points = shape.copy()
+    for upper, lower in (
+        (face.RIGHT_EYE_UPPER, face.RIGHT_EYE_LOWER),
+        (face.LEFT_EYE_UPPER, face.LEFT_EYE_LOWER),
+    ):
+        points[upper] += 0.8 * (points[lower] - points[upper])
+    return points
+
+
+def calibrated(shape: np.ndarray, pose: Pose = POSE) -> tuple[DriverTracker, float]:
+    """A tracker that has seen the face at rest for two seconds, and the time then."""
+    tracker = DriverTracker()
+    for frame in range(60):
+        tracker.update(denormalise(shape, pose), frame / 30)
+    return tracker, 2.0
+
+
+def follow(tracker: DriverTracker, landmarks: np.ndarray, time: float) -> DriverMotion:
+    """Let the filter settle on a new state."""
+    for step in range(30):
+        motion = tracker.update(landmarks, time + step / 30)
+    return motion
+
+
+def test_a_driver_at_rest_shows_the_targets_own_landmarks() -> None:
+    shape = face_of(0.9, 0.1)
+    target = target_of(shape)
+    tracker, time = calibrated(face_of(1.1, -0.1))
+    shown = retarget(follow(tracker, denormalise(face_of(1.1, -0.1), POSE), time), target)
+    np.testing.assert_allclose(shown, denormalise(shape, TARGET_POSE), atol=1.0)
+
+
+def test_the_drivers_face_shape_does_not_leak() -> None:
+    target = target_of(face_of(1.0, 0.0))
+    results = []
+    for shape in (face_of(0.8, 0.2), face_of(1.2, -0.2)):
+        tracker, time = calibrated(shape)
+        results.append(retarget(follow(tracker, denormalise(opened(shape, 0.2), POSE), time), target))
+    np.testing.assert_allclose(results[0], results[1], atol=1.0)
+
+
+def test_an_opened_mouth_opens_the_targets() -> None:
+    shape = face_of(1.0, 0.0)
+    tracker, time = calibrated(shape)
+    shown, _ = normalise(
+        retarget(follow(tracker, denormalise(opened(shape, 0.3), POSE), time), target_of(shape))
+    )
+    gap = shown[14, 1] - shown[13, 1] - (shape[14, 1] - shape[13, 1])
+    assert gap == pytest.approx(0.3, abs=0.02)
+
+
+def test_small_eyes_close_large_ones_fully() -> None:
+    driver = face_of(1.0, 0.0)
+    for upper, lower in (
+        (face.RIGHT_EYE_UPPER, face.RIGHT_EYE_LOWER),
+        (face.LEFT_EYE_UPPER, face.LEFT_EYE_LOWER),
+    ):
+        driver[upper] += 0.4 * (driver[lower] - driver[upper])  # a squint is this driver's open eye
+    tracker, time = calibrated(driver)
+    target = target_of(face_of(1.0, 0.0))
+    motion = follow(tracker, denormalise(closed_eyes(driver), POSE), time)
+    assert min(motion.closure) > 0.95
+    shown, _ = normalise(retarget(motion, target))
+    assert (eye_heights(shown) < 0.15 * eye_heights(target.normalised)).all()
+
+
+def test_a_wink_closes_one_eye_only() -> None:
+    shape = face_of(1.0, 0.0)
+    tracker, time = calibrated(shape)
+    wink = shape.copy()
+    wink[face.RIGHT_EYE_UPPER] = closed_eyes(shape)[face.RIGHT_EYE_UPPER]
+    right, left = follow(tracker, denormalise(wink, POSE), time).closure
+    assert right > 0.9
+    assert left < 0.1
+
+
+def test_head_motion_is_relative_to_the_drivers_neutral_pose() -> None:
+    shape = face_of(1.0, 0.0)
+    tilted = Pose(90.0, Rotation.from_euler("ZXY", [8, 12, -15], degrees=True).as_matrix(), POSE.translation)
+    tracker, time = calibrated(shape, tilted)
+    turned = Pose(
+        90.0, Rotation.from_euler("y", 20, degrees=True).as_matrix() @ tilted.rotation, POSE.translation
+    )
+    shown = retarget(follow(tracker, denormalise(shape, turned), time), target_of(shape))
+    before, after = (
+        yaw_pitch_roll(normalise(x)[1].rotation)[0] for x in (denormalise(shape, TARGET_POSE), shown)
+    )
+    assert 15 < after - before < 21
+
+
+def test_turns_end_where_the_photo_has_nothing_to_show() -> None:
+    shape = face_of(1.0, 0.0)
+    tracker, time = calibrated(shape)
+    turned = Pose(90.0, Rotation.from_euler("y", 80, degrees=True).as_matrix(), POSE.translation)
+    shown = retarget(follow(tracker, denormalise(shape, turned), time), target_of(shape))
+    assert yaw_pitch_roll(normalise(shown)[1].rotation)[0] < MAX_YAW + 6
+
+
+def test_a_driver_who_walks_away_stays_in_the_picture() -> None:
+    shape = face_of(1.0, 0.0)
+    tracker, time = calibrated(shape)
+    away = Pose(30.0, np.eye(3), np.array([1200.0, -300.0, 0.0]))
+    shown = retarget(follow(tracker, denormalise(shape, away), time), target_of(shape))
+    assert ((shown[face.RIGID, :2] > 0) & (shown[face.RIGID, :2] < 512)).all()
+
+
+def test_motion_is_usable_from_the_first_frame() -> None:
+    motion = DriverTracker().update(denormalise(face_of(1.0, 0.0), POSE), 5.0)
+    assert motion.calibrating
+    assert np.abs(motion.expression).max() < 1e-9
+    np.testing.assert_allclose(motion.rotation, np.eye(3), atol=1e-9)
+
+
+def test_recalibration_takes_the_present_state_as_neutral() -> None:
+    shape = face_of(1.0, 0.0)
+    tracker, time = calibrated(shape)
+    smile = denormalise(opened(shape, 0.2), POSE)
+    assert np.abs(follow(tracker, smile, time).expression).max() > 0.15
+    tracker.recalibrate()
+    assert np.abs(follow(tracker, smile, time + 2).expression).max() < 0.02
+
+
+@pytest.mark.parametrize("bad", [np.zeros((478, 3)), np.full((478, 3), np.nan)])
+def test_degenerate_landmarks_leave_the_tracker_as_it_was(bad: np.ndarray) -> None:
+    shape = face_of(1.0, 0.0)
+    tracker, time = calibrated(shape)
+    with pytest.raises(ValueError, match="landmarks"):
+        tracker.update(bad, time)
+    motion = tracker.update(denormalise(shape, POSE), time + 0.03)
+    assert np.abs(motion.expression).max() < 1e-3

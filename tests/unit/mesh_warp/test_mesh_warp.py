@@ -1,0 +1,175 @@
+"""The mesh warp on the public-domain astronaut: the detector sees in the picture what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from models.landmarks import topology as face
+from models.landmarks.crop import face_crop
+from models.landmarks.detector import FaceDetector
+from models.landmarks.driver import DriverMotion, eye_heights
+from models.landmarks.geometry import normalise
+from models.landmarks.retarget import RetargetTarget, retarget
+from models.mesh_maps import COARSE, FILL, FINE, STILL, mesh_maps
+from models.mesh_warp import MeshWarpGenerator, MeshWarpTarget
+
+STILL_MOTION = DriverMotion(np.zeros((478, 3)), (0.0, 0.0), np.eye(3), np.zeros(3), 1.0, False)
+
+
+@pytest.fixture(scope="module")
+def detector() -> Iterator[FaceDetector]:
+    with FaceDetector(static=True) as detector:
+        yield detector
+
+
+@pytest.fixture(scope="module")
+def crop(detector: FaceDetector) -> tuple[np.ndarray, np.ndarray]:
+    picture = skimage.data.astronaut()
+    crop, landmarks, _ = face_crop(picture, detector.detect(picture)[0], 512)
+    return crop, landmarks
+
+
+@pytest.fixture(scope="module")
+def generator() -> MeshWarpGenerator:
+    return MeshWarpGenerator(256)
+
+
+@pytest.fixture(scope="module")
+def target(generator: MeshWarpGenerator, crop: tuple[np.ndarray, np.ndarray]) -> MeshWarpTarget:
+    return generator.encode_target(crop[0][None], crop[1][None])
+
+
+def shown(target: MeshWarpTarget, motion: DriverMotion) -> np.ndarray:
+    return retarget(motion, RetargetTarget.of(target.landmarks))
+
+
+def mouth_gap(landmarks: np.ndarray) -> float:
+    normalised, _ = normalise(landmarks)
+    return float(normalised[14, 1] - normalised[13, 1])
+
+
+def opening(amount: float) -> DriverMotion:
+    expression = np.zeros((478, 3))
+    lower = np.concatenate([face.LIP_INNER_LOWER[1:-1], face.LIP_OUTER_LOWER[1:-1]])
+    expression[lower, 1] = amount
+    expression[face.JAWLINE[7:14], 1] = 0.8 * amount
+    return DriverMotion(expression, (0.0, 0.0), np.eye(3), np.zeros(3), 1.0, False)
+
+
+def test_splats_are_the_direct_sum() -> None:
+    """The separable product against loops over cells and points."""
+    random = np.random.default_rng(0)
+    driver, target = random.random((2, 9, 2)).astype(np.float32)
+    canonical = random.normal(size=(9, 3)).astype(np.float32)
+    maps = mesh_maps(
+        torch.from_numpy(driver)[None], torch.from_numpy(target)[None], torch.from_numpy(canonical), 7
+    )[0].numpy()
+    for row in range(7):
+        for column in range(7):
+            x, y = (column + 0.5) / 7, (row + 0.5) / 7
+            sums = {}
+            for width in (FINE, COARSE):
+                total, weights = np.zeros(5), 0.0
+                for n in range(9):
+                    dx, dy = x - driver[n, 0], y - driver[n, 1]
+                    weight = np.exp(-(dx**2) / (2 * width**2)) * np.exp(-(dy**2) / (2 * width**2))
+                    total += weight * np.r_[2 * (target[n] - driver[n]), canonical[n]]
+                    weights += weight
+                sums[width] = total, weights
+            coarse = sums[COARSE][0] / (sums[COARSE][1] + STILL)
+            expected = (sums[FINE][0] + FILL * coarse) / (sums[FINE][1] + FILL)
+            np.testing.assert_allclose(maps[:5, row, column], expected, atol=1e-4)
+            assert maps[5, row, column] == pytest.approx(sums[FINE][1] / (sums[FINE][1] + 1), abs=1e-4)
+
+
+def test_background_stays_where_it_is(generator: MeshWarpGenerator, target: MeshWarpTarget) -> None:
+    moved = DriverMotion(np.zeros((478, 3)), (0.0, 0.0), np.eye(3), np.array([0.2, 0.1, 0]), 1.0, False)
+    picture = generator.generate([target], shown(target, moved)[None])[0].astype(int)
+    corner = (slice(0, 12), slice(0, 12))
+    assert np.abs(picture[corner] - target.photo[corner]).mean() < 2
+    assert np.abs(picture - target.photo).mean() > 3
+
+
+def test_at_rest_the_photo_is_shown_unchanged(generator: MeshWarpGenerator, target: MeshWarpTarget) -> None:
+    picture = generator.generate([target], shown(target, STILL_MOTION)[None])[0]
+    assert np.abs(picture.astype(int) - target.photo).mean() < 1.0
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_an_opened_mouth_is_seen_open_and_dark_inside(
+    size: int, crop: tuple[np.ndarray, np.ndarray], detector: FaceDetector
+) -> None:
+    generator = MeshWarpGenerator(size)
+    target = generator.encode_target(crop[0][None], crop[1][None])
+    landmarks = shown(target, opening(0.3))
+    picture = generator.generate([target], landmarks[None])[0]
+    seen = detector.detect(picture)[0]
+    assert mouth_gap(seen) > mouth_gap(target.landmarks) + 0.15
+    low = (landmarks[13] * 0.35 + landmarks[14] * 0.65)[:2] * size / 512
+    inside = picture[int(low[1]) - 2 : int(low[1]) + 3, int(low[0]) - 2 : int(low[0]) + 3]
+    assert inside.mean() < 100
+
+
+@pytest.mark.parametrize(("closure", "shut"), [((1.0, 1.0), (True, True)), ((1.0, 0.0), (True, False))])
+def test_closed_lids_are_seen_closed(
+    closure: tuple[float, float],
+    shut: tuple[bool, bool],
+    generator: MeshWarpGenerator,
+    target: MeshWarpTarget,
+    detector: FaceDetector,
+) -> None:
+    motion = DriverMotion(np.zeros((478, 3)), closure, np.eye(3), np.zeros(3), 1.0, False)
+    picture = generator.generate([target], shown(target, motion)[None])[0]
+    open_heights = eye_heights(normalise(detector.detect(target.photo)[0])[0])
+    heights = eye_heights(normalise(detector.detect(picture)[0])[0])
+    for height, before, closed in zip(heights, open_heights, shut, strict=True):
+        if closed:
+            assert height < 0.65 * before
+        else:
+            assert height > 0.8 * before
+
+
+def test_a_batch_gives_what_each_gives_alone(generator: MeshWarpGenerator, target: MeshWarpTarget) -> None:
+    landmarks = np.stack([shown(target, motion) for motion in (STILL_MOTION, opening(0.1), opening(0.3))])
+    together = generator.generate([target] * 3, landmarks)
+    for index in range(3):
+        alone = generator.generate([target], landmarks[index : index + 1])[0]
+        assert np.abs(together[index].astype(int) - alone).max() <= 1
+
+
+@pytest.mark.parametrize("fault", ["nan", "one place", "far away", "huge"])
+def test_impossible_landmarks_still_give_a_picture(
+    fault: str, generator: MeshWarpGenerator, target: MeshWarpTarget
+) -> None:
+    landmarks = target.landmarks.copy()
+    match fault:
+        case "nan":
+            landmarks[3] = np.nan
+        case "one place":
+            landmarks[:] = 256
+        case "far away":
+            landmarks += 1e6
+        case "huge":
+            landmarks *= 1e3
+    picture = generator.generate([target], landmarks[None])[0]
+    assert picture.shape == (256, 256, 3)
+    if fault == "nan":
+        assert np.abs(picture.astype(int) - target.photo).mean() < 1.0
+
+
+def test_of_several_photos_the_most_frontal_is_used(
+    generator: MeshWarpGenerator, crop: tuple[np.ndarray, np.ndarray]
+) -> None:
+    picture, landmarks = crop
+    turn = DriverMotion(
+        np.zeros((478, 3)), (0.0, 0.0),
+        np.array([[0.9, 0, 0.436], [0, 1, 0], [-0.436, 0, 0.9]]), np.zeros(3), 1.0, False,
+    )  # fmt: skip
+    aside = retarget(turn, RetargetTarget.of(landmarks))
+    target = generator.encode_target(np.stack([picture, picture]), np.stack([aside, landmarks]))
+    np.testing.assert_array_equal(target.landmarks, landmarks)
