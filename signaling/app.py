@@ -239,12 +239,12 @@ class Signaling:
                     return
                 sentence = f"More than {config.messages_per_second:g} messages a second; this one is dropped."
                 self._perform(board.refuse(number, ErrorCode.RATE_LIMITED, sentence, None, now))
-                # What has arrived is read without waiting: a flood must let the others have their turn.
-                await asyncio.sleep(0)
-                continue
-            excess = max(0, excess - 1)
-            if message.type is not WSMsgType.PING:
-                self._take(number, message, now)
+            else:
+                excess = max(0, excess - 1)
+                if message.type is not WSMsgType.PING:
+                    self._take(number, message, now)
+            # What has arrived already is read without waiting: the others must have their turn too.
+            await asyncio.sleep(0)
 
     def _take(self, number: int, message: WSMessage, now: float) -> None:
         board = self.switchboard
@@ -313,6 +313,10 @@ class Signaling:
                 logger.exception("The passing of time failed")
 
 
+#: Where an application keeps its :class:`Signaling`.
+SIGNALING: Final = web.AppKey("signaling", Signaling)
+
+
 def _decoded(adapter: TypeAdapter[Any], message: WSMessage) -> Any:
     if message.type is not WSMsgType.TEXT:
         raise ProtocolError(ErrorCode.MALFORMED, "Messages are JSON texts, not binary.")
@@ -330,6 +334,7 @@ def setup_signaling(
         registry: where metrics are registered; by default one of its own.
     """
     signaling = Signaling(config, registry or CollectorRegistry())
+    app[SIGNALING] = signaling
     app.router.add_get("/ws", signaling.terminal_endpoint)
     app.router.add_get("/worker", signaling.worker_endpoint)
     app.cleanup_ctx.append(signaling.lifespan)
