@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from server.media.aiortc_peer import AiortcPeerFactory
 from server.media.colour import i420_to_rgb, rgb_to_i420
+from server.media.interfaces import Inference
 from server.media.mends.vp8_encoder import bounds_for
 from server.media.service import Limits, MediaService
 from signaling.protocol import (
@@ -117,12 +118,19 @@ class FakeInference:
 
 
 class Camera(MediaStreamTrack):
-    """A camera of one colour."""
+    """A camera that sees one colour, or a scene: a function of the frame's number to ``[H, W, 3]``."""
 
     kind = "video"
 
-    def __init__(self, colour: tuple[int, int, int] = CAMERA, width: int = 320, height: int = 240) -> None:
+    def __init__(
+        self,
+        colour: tuple[int, int, int] = CAMERA,
+        width: int = 320,
+        height: int = 240,
+        scene: Callable[[int], NDArray[np.uint8]] | None = None,
+    ) -> None:
         super().__init__()
+        self.scene = scene
         self.size = (width, height)
         self.colour = colour
         self.fps = 30.0
@@ -139,7 +147,8 @@ class Camera(MediaStreamTrack):
             raise MediaStreamError
         await asyncio.sleep(max(0.0, self._next - time.monotonic()))
         self._next = max(self._next, time.monotonic() - 0.1) + 1 / self.fps
-        frame = av.VideoFrame.from_ndarray(plain(self.colour, *self.size), format="yuv420p")
+        i420 = rgb_to_i420(self.scene(self._frames)) if self.scene else plain(self.colour, *self.size)
+        frame = av.VideoFrame.from_ndarray(i420, format="yuv420p")
         frame.pts = int(time.monotonic() * 90000) & 0x3FFFFFFF
         frame.time_base = Fraction(1, 90000)
         self._frames += 1
@@ -243,12 +252,14 @@ class Browser:
 class Call:
     """A media service, what it sent, and browsers that are closed at the end."""
 
-    def __init__(self, limits: Limits | None = None, capacity: int = 100) -> None:
+    def __init__(
+        self, limits: Limits | None = None, capacity: int = 100, real: Inference | None = None
+    ) -> None:
         self.inference = FakeInference(capacity)
         self.peers = AiortcPeerFactory(bounds_for(SIZE))
         self.sent: list[Message] = []
         self.service = MediaService(
-            self.inference, self.peers, self._send, limits or Limits(connect_s=5, linger_s=0.2)
+            real or self.inference, self.peers, self._send, limits or Limits(connect_s=5, linger_s=0.2)
         )
         self.inference.picture_ready = self.service.picture_ready
         self.browsers: list[Browser] = []
