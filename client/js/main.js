@@ -231,7 +231,10 @@ async function start() {
   const room = going?.room ?? rejoin?.room ?? (roomFromInput(address.room ?? "") || newRoomName());
   lobby.fill({ room, name });
   const target = going ? tab.get("target") : (address.target ?? local.get("target"));
-  if (target) store.dispatch({ type: "local/me", target });
+  if (target) {
+    tab.set("target", target); // a reload goes on with it
+    store.dispatch({ type: "local/me", target });
+  }
   media.start();
   if (going || rejoin || address.join) join({ room, name: name || t("guest") });
   signaling.connect(name || t("guest"));
