@@ -162,10 +162,12 @@ def bench_call(
     with each other, that send a pre-encoded film by WebRTC and count the pictures that come back. They run
     on the same machine: what they take of it stands in the last column.
 
-    fps: pictures received a second by each stream. generated: new pictures a second and driver.
-    age: from the driver's decoded camera frame until its picture is handed to the encoder.
-    frame: the part of this from decoded frame to generated frame. lag: how late the worker's event loop
-    runs. CPU: cores of the whole service, for each driver and in all.
+    - **fps**: pictures received a second by each stream, the median and the least of them
+    - **new fps**: generated pictures a second and driver; the others repeat a former one
+    - **age**: from the driver's decoded camera frame until its picture is handed to the encoder
+    - **frame**: the part of this from decoded frame to generated frame
+    - **lag**: how late the worker's event loop runs
+    - **CPU**: cores of the whole service, for each driver and in all, and of the synthetic drivers
     """
     loaded = _load(config, settings)
     from server.bench.report import run_call_benchmark

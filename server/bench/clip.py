@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import wave
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -46,6 +47,19 @@ def performance(
             face, (_FACE_SIDE, _FACE_SIDE), interpolation=cv2.INTER_AREA
         )
         yield frame
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch to one thread: on a busy machine several wait for each other by spinning."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def astronaut() -> tuple[np.ndarray, np.ndarray]:
@@ -93,6 +107,7 @@ def encode_vp8(frames: Iterator[np.ndarray], fps: int, *, bitrate: int = 900_000
     codec.bit_rate = bitrate
     codec.time_base = Fraction(1, fps)
     codec.gop_size = fps
+    codec.thread_count = 1  # its threads wait for each other by spinning
     codec.options = {
         "deadline": "realtime",
         "cpu-used": "8",

@@ -18,17 +18,14 @@ from server.settings import Settings
 
 _COLUMNS = (
     "drivers",
-    "fps p50",
-    "fps min",
-    "generated",
-    "age p50",
-    "age p95",
-    "frame p50",
-    "frame p95",
-    "lag p99",
-    "CPU each",
-    "CPU all",
-    "bench",
+    "fps\np50/min",
+    "new\nfps",
+    "age ms\np50/p95",
+    "frame ms\np50/p95",
+    "lag ms\np99",
+    "CPU\neach",
+    "CPU\nall",
+    "CPU\nbench",
 )
 
 
@@ -46,7 +43,8 @@ def run_call_benchmark(
     rows: list[Row] = []
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     task = bar.add_task("", total=1.0)
-    with Live(Group(table_of(rows), bar), refresh_per_second=8) as live:
+    console = Console(highlight=False)
+    with Live(Group(table_of(rows), bar), console=console, refresh_per_second=8) as live:
 
         def progress(doing: str, share: float) -> None:
             bar.update(task, description=doing, completed=share)
@@ -58,7 +56,7 @@ def run_call_benchmark(
         benchmark = CallBenchmark(settings, seconds, max_drivers, progress, add)
         report = asyncio.run(benchmark.run())
         live.update(table_of(rows))
-    Console(highlight=False).print(summary_of(report))
+    console.print(f"\n{summary_of(report)}", soft_wrap=True)
     if json_file is not None:
         try:
             json_file.write_text(report.as_json(), encoding="utf-8")
@@ -69,17 +67,18 @@ def run_call_benchmark(
 
 def table_of(rows: list[Row]) -> Table:
     """One line for each load: rates in frames a second, times in milliseconds, CPU in cores."""
-    table = Table(box=SIMPLE, title="Drivers in calls: frames a second, milliseconds, CPU cores")
+    table = Table(box=SIMPLE, padding=0, collapse_padding=True)
     for column in _COLUMNS:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        drivers = str(row.drivers) if row.live == row.drivers else f"{row.live} of {row.drivers}"
         table.add_row(
-            drivers,
-            *(_number(value, 1) for value in (row.fps_p50, row.fps_min, row.generated_fps)),
-            *(_number(value, 0) for value in (row.age_ms_p50, row.age_ms_p95)),
-            *(_number(value, 1) for value in (row.frame_ms_p50, row.frame_ms_p95, row.lag_ms_p99)),
-            *(_number(value, 2) for value in (row.cpu_per_driver, row.cpu_total, row.cpu_bench)),
+            str(row.drivers) if row.live == row.drivers else f"{row.live} of {row.drivers}",
+            f"{row.fps_p50:.1f}/{row.fps_min:.1f}",
+            f"{row.generated_fps:.1f}",
+            f"{_number(row.age_ms_p50, 0)}/{_number(row.age_ms_p95, 0)}",
+            f"{_number(row.frame_ms_p50, 1)}/{_number(row.frame_ms_p95, 1)}",
+            _number(row.lag_ms_p99, 1),
+            *(f"{value:.2f}" for value in (row.cpu_per_driver, row.cpu_total, row.cpu_bench)),
             style="" if row.enough else "yellow",
         )
     return table

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from models.mesh_warp import MeshWarpGenerator
-from server.bench.clip import astronaut, performance, write_tone, write_y4m
+from server.bench.clip import astronaut, one_thread, performance, write_tone, write_y4m
 from tests.e2e.participant import Participant
 from tests.e2e.pictures import decode
 from tests.e2e.service import Service
@@ -81,7 +81,8 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[Film]:
         frames = performance(generator, image, landmarks, FILM_FPS)
         if index == 1:
             frames = (np.ascontiguousarray(frame[:, ::-1]) for frame in frames)
-        write_y4m(frames, film.video, FILM_FPS)
+        with one_thread():
+            write_y4m(frames, film.video, FILM_FPS)
         write_tone(film.audio, hertz=440.0 + 220 * index)
         films.append(film)
     return films

@@ -24,6 +24,14 @@
     return count / (SMALL * SMALL);
   };
 
+  /** The middle of a video's picture, undistorted. */
+  const draw = (video) => {
+    const side = Math.min(video.videoWidth, video.videoHeight);
+    const left = (video.videoWidth - side) / 2;
+    const top = (video.videoHeight - side) / 2;
+    whole.drawImage(video, left, top, side, side, 0, 0, WHOLE, WHOLE);
+  };
+
   const records = {}; // role -> what its videos showed since the last reset
   const fresh = () => ({ frames: 0, magenta: 0, magentaFrames: 0, kept: [], keptAt: 0 });
   const seen = (video) => {
@@ -36,7 +44,7 @@
     const now = Date.now();
     if (probe.keepEvery === 0 || now - record.keptAt < probe.keepEvery) return;
     record.keptAt = now;
-    whole.drawImage(video, 0, 0, WHOLE, WHOLE);
+    draw(video);
     record.kept.push([now, whole.canvas.toDataURL("image/jpeg", 0.92)]);
     if (record.kept.length > KEPT) record.kept.shift();
   };
@@ -86,7 +94,7 @@
     picture(role) {
       const video = document.querySelector(`video[data-role="${role}"]`);
       if (!video || video.videoWidth === 0) return null;
-      whole.drawImage(video, 0, 0, WHOLE, WHOLE);
+      draw(video);
       return whole.canvas.toDataURL("image/png");
     },
     /** Loudness (root mean square, 0..1) of the sound a role's first video plays, over some time. */
