@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from server import metrics
@@ -13,14 +14,26 @@ from server.media.interfaces import SoundPacket
 
 SAMPLE_RATE: Final = 48000
 FRAME_SAMPLES: Final = 960
-#: Packets of 20 ms that may wait for a viewer's sender: 80 ms of sound, then the oldest goes.
-MAX_WAITING: Final = 4
+#: Sound that has waited for longer for a viewer's sender is let go: what fills up before a connection is made
+#: would delay all that follows. By age, since a burst after a stall is no delay yet: the viewer's browser
+#: evens it out.
+MAX_AGE_S: Final = 0.08
+#: Packets of such a burst.
+MAX_WAITING: Final = 25
 #: An Opus packet of 20 ms of silence (full band, mono, one frame; RFC 6716, section 3.1).
 SILENCE: Final = b"\xf8\xff\xfe"
 #: Sound that pauses for longer than Opus's discontinuous transmission does (400 ms) is missing.
 PAUSE_S: Final = 0.5
 #: While silent, a packet at times keeps the viewer's clock and the way through address translators.
 SILENCE_INTERVAL_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    payload: bytes
+    timestamp: int
+    run: int
+    arrived: float
 
 
 class ViewerSound:
@@ -36,7 +49,7 @@ class ViewerSound:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._origin = clock()
-        self._waiting: deque[tuple[bytes, int, int]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._last = -FRAME_SAMPLES
         self._run: int | None = None
@@ -45,7 +58,7 @@ class ViewerSound:
         self._live_until = self._origin
 
     def put(self, payload: bytes, timestamp: int, run: int) -> None:
-        """Leave a packet; the oldest that waits goes if there are too many.
+        """Leave a packet; the oldest goes if too many wait.
 
         Args:
             payload: an Opus packet.
@@ -53,9 +66,8 @@ class ViewerSound:
             run: another number means another clock.
         """
         if len(self._waiting) >= MAX_WAITING:
-            self._waiting.popleft()
-            metrics.AUDIO_DROPPED.labels("capped").inc()
-        self._waiting.append((payload, timestamp, run))
+            self._drop_oldest()
+        self._waiting.append(_Waiting(payload, timestamp, run, self._clock()))
         self._arrived.set()
 
     def mute(self) -> None:
@@ -67,8 +79,10 @@ class ViewerSound:
     async def next(self) -> SoundPacket:
         """Wait for the next packet: the microphone's, or silence when there is none."""
         while True:
+            while self._waiting and self._clock() - self._waiting[0].arrived > MAX_AGE_S:
+                self._drop_oldest()
             if self._waiting:
-                return self._forward(*self._waiting.popleft())
+                return self._forward(self._waiting.popleft())
             self._arrived.clear()
             due = max(self._live_until, self._last_sent + SILENCE_INTERVAL_S)
             delay = due - self._clock()
@@ -80,11 +94,15 @@ class ViewerSound:
             except TimeoutError:
                 continue
 
-    def _forward(self, payload: bytes, timestamp: int, run: int) -> SoundPacket:
-        if run != self._run or self._clock() >= self._live_until:
-            self._run = run
-            self._offset = self._now() - timestamp
-        out = self._offset + timestamp
+    def _drop_oldest(self) -> None:
+        self._waiting.popleft()
+        metrics.AUDIO_DROPPED.labels("capped").inc()
+
+    def _forward(self, packet: _Waiting) -> SoundPacket:
+        if packet.run != self._run or self._clock() >= self._live_until:
+            self._run = packet.run
+            self._offset = self._now() - packet.timestamp
+        out = self._offset + packet.timestamp
         # The microphone's clock is modulo 2**32: take the value nearest to the last one sent.
         out += round((self._last - out) / (1 << 32)) * (1 << 32)
         if abs(out - self._now()) > SAMPLE_RATE:  # a jump, or the drift of hours
@@ -93,7 +111,7 @@ class ViewerSound:
         out = max(out, self._last + 1)
         metrics.AUDIO_PACKETS.labels("forwarded").inc()
         self._live_until = self._clock() + PAUSE_S
-        return self._sent(payload, out)
+        return self._sent(packet.payload, out)
 
     def _silence(self) -> SoundPacket:
         metrics.AUDIO_PACKETS.labels("silence").inc()

@@ -2,8 +2,8 @@
 
 aiortc's decoder queue is unbounded, so a slow decoder becomes a growing delay; it decodes any picture size a
 peer cares to announce; and stopping a receiver joins its thread on the event loop for as long as the backlog
-takes. Here the backlog is a few frames, then a fresh keyframe is waited for; huge pictures are refused before
-they are decoded; and closing empties the queue first.
+takes. Here the backlog is a second at most, then a fresh keyframe is waited for, and takes the place of all
+that waits; huge pictures are refused before they are decoded; and closing empties the queue first.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -24,7 +25,10 @@ from server.media.mends.marker_release import is_keyframe
 
 logger = logging.getLogger(__name__)
 
-MAX_BACKLOG: Final = 6
+#: A second of frames. A decoder that was held up is through with them in a fraction of that, and only the
+#: newest picture goes on; dropping frames costs more, since it takes a keyframe to go on from there.
+MAX_BACKLOG: Final = 30
+KEYFRAME_RETRY_S: Final = 0.5
 #: 4K: what a camera may send; more is refused undecoded.
 MAX_PIXELS: Final = 3840 * 2160
 
@@ -40,6 +44,7 @@ class EncodedFrameQueue(queue.Queue[Any]):
     """The queue between a receiver and its decoder thread: at most ``backlog`` frames, then keyframes only.
 
     A frame that does not fit is dropped, and all behind it up to the next keyframe, since they build on it.
+    That keyframe makes what still waits worthless.
 
     Args:
         keyframe_needed: set when a keyframe should be asked for.
@@ -51,6 +56,7 @@ class EncodedFrameQueue(queue.Queue[Any]):
         self._keyframe_needed = keyframe_needed
         self._backlog = backlog
         self._dropping = False
+        self._asked = 0.0
         self.last_codec: Any = None
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
@@ -61,19 +67,28 @@ class EncodedFrameQueue(queue.Queue[Any]):
             return
         codec, frame = item
         self.last_codec = codec
-        if self._dropping and is_keyframe(frame.data) and self.qsize() < self._backlog:
+        if self._dropping and is_keyframe(frame.data):
             self._dropping = False
-        elif not self._dropping and self.qsize() >= self._backlog:
+            metrics.FRAMES_DROPPED.labels("decode", "backlog").inc(self._clear())
+        elif self.qsize() >= self._backlog:
             self._dropping = True
-            self._keyframe_needed.set()
         if self._dropping:
             metrics.FRAMES_DROPPED.labels("decode", "backlog").inc()
+            self._ask()
             return
         super().put(item)
 
-    def _clear(self) -> None:
+    def _ask(self) -> None:
+        now = time.monotonic()
+        if now - self._asked >= KEYFRAME_RETRY_S:
+            self._asked = now
+            self._keyframe_needed.set()
+
+    def _clear(self) -> int:
         with self.mutex:
+            count = len(self.queue)
             self.queue.clear()
+        return count
 
 
 def decode_pictures(

@@ -20,7 +20,7 @@ from aiortc.utils import uint16_add, uint16_gt
 from server import metrics
 
 #: How long a lost packet is waited for: retransmission takes one round trip, twice that if lost again.
-MAX_WAIT_S: Final = 0.25
+MAX_WAIT_S: Final = 0.35
 #: A keyframe that was asked for is asked for again after this long.
 KEYFRAME_RETRY_S: Final = 0.3
 

@@ -102,6 +102,28 @@ def test_a_backlog_is_dropped_up_to_the_next_keyframe() -> None:
     assert queue.qsize() == 2
 
 
+def test_a_keyframe_takes_the_place_of_a_backlog() -> None:
+    wanted = threading.Event()
+    queue = EncodedFrameQueue(wanted, backlog=2)
+    for data in (b"\x00one", b"\x01", b"\x01", b"\x00two", b"\x01"):
+        queue.put(("vp8", JitterFrame(data, 0)))
+    assert [queue.get()[1].data for _ in range(queue.qsize())] == [b"\x00two", b"\x01"]
+
+
+def test_a_keyframe_is_asked_for_again_while_frames_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("server.media.mends.bounded_decoding.time.monotonic", lambda: now)
+    wanted = threading.Event()
+    queue = EncodedFrameQueue(wanted, backlog=1)
+    asked = []
+    for _ in range(40):
+        queue.put(("vp8", JitterFrame(b"\x01", 0)))
+        asked.append(wanted.is_set())
+        wanted.clear()
+        now += 0.1
+    assert 6 <= sum(asked) <= 8
+
+
 def test_the_end_does_not_wait_for_the_backlog() -> None:
     queue = EncodedFrameQueue(threading.Event())
     for frame in encoded(64, 64, 5):
