@@ -1,0 +1,38 @@
+"""Generators that fail in every way, for the inference process to be started with."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.generator import Landmarks, Picture, TargetFeatures
+from models.mesh_warp import MeshWarpGenerator
+
+
+class _Switched(MeshWarpGenerator):
+    """A mesh warp that misbehaves while the file named by UNDERSTUDY_TEST_FAULT names a fault."""
+
+    def generate(self, targets: Sequence[TargetFeatures], landmarks: Landmarks) -> Picture:
+        switch = Path(os.environ["UNDERSTUDY_TEST_FAULT"])
+        fault = switch.read_text() if switch.exists() else ""
+        if fault == "raise":
+            raise RuntimeError("the model is broken")
+        if fault == "raise on red" and any(
+            target.photo[..., 0].mean() > target.photo[..., 1].mean() for target in targets
+        ):  # type: ignore[attr-defined]
+            raise RuntimeError("the model is broken for this target")
+        if fault == "hang":
+            time.sleep(60)
+        if fault == "slow":
+            time.sleep(0.8)
+        return super().generate(targets, landmarks)
+
+
+def switched(size: int) -> MeshWarpGenerator:
+    return _Switched(size)
+
+
+def broken(size: int) -> MeshWarpGenerator:
+    raise RuntimeError("no weights")
