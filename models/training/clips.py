@@ -162,18 +162,25 @@ def process_clip(clip: Clip, folder: Path, options: ClipOptions) -> ClipReport:
     if np.linalg.norm(centres - centre, axis=1).max() > options.max_drift * extent:
         return left_out("the face moves out of its crop")
     # one crop for the whole clip, so that the head's motion stays in it, as it does in a call
+    corner = _inside(centre, CROP_FACES * extent, frames[0].shape[1::-1])
     scale = options.size / (CROP_FACES * extent)
-    transform = np.array(
-        [
-            [scale, 0.0, options.size / 2 - scale * centre[0]],
-            [0.0, scale, options.size / 2 - scale * centre[1]],
-        ]
-    )
+    transform = np.array([[scale, 0.0, -scale * corner[0]], [0.0, scale, -scale * corner[1]]])
     landmarks = landmarks * scale
     landmarks[:, :, :2] += transform[:, 2]
     jpegs = [_jpeg(warp_to_square(frame, transform, options.size)) for frame in frames]
     _write(shard, jpegs, landmarks.astype(np.float32), clip, options)
     return ClipReport(clip.name, clip.person, clip.split, len(jpegs))
+
+
+def _inside(centre: npt.NDArray[np.floating], side: float, frame: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Upper left corner of a square around ``centre``, moved into the frame as far as it fits there.
+
+    Where a clip is cut close below the chin or above the hair, a crop with the face in its very middle
+    would repeat the border: streaks that a network would learn to make.
+    """
+    slack = np.array(frame, np.float64) - side
+    corner = np.asarray(centre, np.float64) - side / 2
+    return np.where(slack > 0, np.clip(corner, 0.0, np.maximum(slack, 0.0)), slack / 2)
 
 
 def _jpeg(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

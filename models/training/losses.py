@@ -90,7 +90,7 @@ def teach_flow(
     ]
     units = np.array([width / 2, height / 2], np.float32)
     start = cv2.resize(np.moveaxis(mesh_flow, 0, 2), (width, height)) * units
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     found = dis.calc(grey[0], grey[1], start.copy())
 
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
