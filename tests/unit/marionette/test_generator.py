@@ -1,0 +1,103 @@
+"""The network as a generator: equal to the mesh flow before training, batched, saved and read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from models.generator import TARGET_CROP
+from models.landmarks.geometry import Pose, denormalise
+from models.landmarks.topology import canonical_face
+from models.marionette.generator import MarionetteGenerator, WeightsError, load_network, save_network
+from models.marionette.network import MarionetteNetwork, NetworkConfig
+from models.mesh_warp import MeshWarpGenerator
+
+
+def photo(seed: int) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 255, (12, 12, 3), np.uint8)
+    return np.asarray(cv2.resize(coarse, (TARGET_CROP, TARGET_CROP), interpolation=cv2.INTER_CUBIC))
+
+
+def landmarks(shift: float = 0.0, scale: float = 85.0) -> np.ndarray:
+    pose = Pose(scale, np.eye(3), np.array([256.0 + shift, 256.0, 0.0]))
+    return denormalise(canonical_face(), pose).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def network() -> MarionetteNetwork:
+    torch.manual_seed(0)
+    return MarionetteNetwork(NetworkConfig(width=8, attention_channels=8))
+
+
+def test_untrained_it_shows_what_the_mesh_flow_shows(network: MarionetteNetwork) -> None:
+    ours, mesh = MarionetteGenerator(network), MeshWarpGenerator(256)
+    images, points = photo(0)[None], landmarks()[None]
+    moved = landmarks(12.0)[None]
+    picture = ours.generate([ours.encode_target(images, points)], moved)[0].astype(float)
+    expected = mesh.generate([mesh.encode_target(images, points)], moved)[0].astype(float)
+    # 1e-3 of the range -1..1 is an eighth of a step; both round to whole steps and resize alike
+    assert np.abs(picture - expected).mean() < 1.0
+
+
+def test_targets_with_different_numbers_of_photos_share_a_batch(network: MarionetteNetwork) -> None:
+    trained = MarionetteNetwork(network.config)
+    for parameter in trained.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    generator = MarionetteGenerator(trained)
+    one = generator.encode_target(photo(1)[None], landmarks()[None])
+    three = generator.encode_target(
+        np.stack([photo(2), photo(3), photo(4)]), np.stack([landmarks(), landmarks(9), landmarks(-9)])
+    )
+    shown = np.stack([landmarks(5), landmarks(-5)])
+    together = generator.generate([one, three], shown).astype(int)
+    for index, target in enumerate((one, three)):
+        alone = generator.generate([target], shown[index : index + 1])[0]
+        assert np.abs(together[index] - alone).max() <= 1
+
+
+def test_512_is_sharper_than_256_enlarged(network: MarionetteNetwork) -> None:
+    image = np.random.default_rng(5).integers(0, 255, (1, 512, 512, 3), np.uint8)
+    pictures = {}
+    for size in (256, 512):
+        generator = MarionetteGenerator(network, size)
+        pictures[size] = generator.generate(
+            [generator.encode_target(image, landmarks()[None])], landmarks()[None]
+        )[0]
+    assert pictures[512].shape == (512, 512, 3)
+    assert np.abs(pictures[512].astype(int) - image[0]).mean() < 2
+
+
+def test_landmarks_that_are_not_finite_show_the_target_at_rest(network: MarionetteNetwork) -> None:
+    generator = MarionetteGenerator(network)
+    target = generator.encode_target(photo(6)[None], landmarks()[None])
+    bad = landmarks()
+    bad[0] = np.nan
+    at_rest = generator.generate([target], landmarks()[None])
+    np.testing.assert_array_equal(generator.generate([target], bad[None]), at_rest)
+
+
+def test_weights_are_read_back(network: MarionetteNetwork, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_network(network, path)
+    again = load_network(path)
+    assert again.config == network.config
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], tensor.half().float())
+
+
+@pytest.mark.parametrize("fault", ["missing", "truncated", "foreign"])
+def test_unusable_weights_are_named(fault: str, network: MarionetteNetwork, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    if fault == "truncated":
+        save_network(network, path)
+        path.write_bytes(path.read_bytes()[:5000])
+    if fault == "foreign":
+        from safetensors.torch import save_file
+
+        save_file({"x": torch.zeros(1)}, str(path))
+    with pytest.raises(WeightsError, match=r"weights\.safetensors"):
+        load_network(path)
