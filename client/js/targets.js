@@ -2,7 +2,7 @@
 
 import { forgetTarget, ownTargets, rememberTarget } from "./storage.js";
 
-const DEFAULT_LIMITS = { max_photos: 8, max_bytes: 10 * 2 ** 20, formats: ["JPEG", "PNG", "WebP"] };
+const DEFAULT_LIMITS = { max_photos: 8, max_bytes: 10 * 2 ** 20, formats: ["image/jpeg", "image/png", "image/webp"] };
 const PATH = "/api/targets";
 
 /** A refused upload: a code and a sentence, and one such pair for each photo at fault. */
@@ -33,9 +33,15 @@ export function readUpload(status, text) {
   throw new UploadError({ code: status === 0 ? "network" : "refused", message: "" });
 }
 
+/** Media types as people call them. */
+export function formatNames(types) {
+  const names = { "image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WebP" };
+  return types.map((type) => names[type] ?? type).join(", ");
+}
+
 /** What is wrong with chosen files before they are sent: `[{index, file, code}]`, and `too_many` overall. */
 export function checkPhotos(files, limits = DEFAULT_LIMITS) {
-  const formats = (limits.formats ?? DEFAULT_LIMITS.formats).map((format) => `image/${format.toLowerCase()}`);
+  const formats = limits.formats ?? DEFAULT_LIMITS.formats;
   const photos = [];
   files.forEach((file, index) => {
     if (!formats.includes(file.type)) photos.push({ index, file: file.name, code: "format" });

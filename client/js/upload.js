@@ -2,7 +2,7 @@
 
 import { $, icon, make, openDialog, setText, toast } from "./dom.js";
 import { knows, t } from "./strings.js";
-import { checkPhotos, UploadError } from "./targets.js";
+import { checkPhotos, formatNames, UploadError } from "./targets.js";
 
 /** The upload dialog. `onReady(target)` is called with each new target. */
 export class UploadDialog {
@@ -27,7 +27,7 @@ export class UploadDialog {
   open() {
     const { max_photos: max, ttl_h: hours = 24 } = this.targets.limits;
     setText($("#upload-hint"), t("uploadHint", { max, hours, formats: this.#formats(), size: this.#megabytes() }));
-    $("#photos").accept = this.targets.limits.formats.map((format) => `image/${format.toLowerCase()}`).join(",");
+    $("#photos").accept = this.targets.limits.formats.join(",");
     $("#target-name").value = t("ownTargetName");
     $("#consent").checked = false;
     this.files = [];
@@ -39,7 +39,7 @@ export class UploadDialog {
   }
 
   #formats() {
-    return this.targets.limits.formats.join(", ");
+    return formatNames(this.targets.limits.formats);
   }
 
   #megabytes() {
