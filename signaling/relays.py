@@ -192,8 +192,6 @@ class Relays:
         while changed:
             changed = False
             for request in list(room.requests.values()):
-                if request.id not in room.requests:  # closed by what the one before led to
-                    continue
                 changed = self._connect(request) or changed
                 self._spare_the_met(request)
                 if not any(answer in _OPEN for answer in request.asked.values()):

@@ -416,7 +416,7 @@ def arguments(name: str, rng: Random) -> dict[str, Any]:
     return {key: value for key, value in {**common, **values.get(name, {})}.items() if key in wanted}
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(120))
 def test_random_walks(seed: int) -> None:
     """Longer lives than hypothesis makes, in which calls of three and crossing requests are common."""
     rng = Random(seed)

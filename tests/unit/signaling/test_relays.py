@@ -9,6 +9,7 @@ import pytest
 from signaling.protocol import (
     AcceptRelay,
     CallEnded,
+    CallState,
     CancelRelay,
     CreateRoom,
     DeclineRelay,
@@ -280,6 +281,33 @@ def test_any_member_lets_a_newcomer_in_and_the_others_stop_ringing() -> None:
     assert members(ada) == {ada.terminal, bob.terminal, eve.terminal}
     assert reasons(ada)[-1] == reasons(eve)[-1] == "answered"
     assert not ada.asked
+
+
+def test_who_stopped_ringing_cannot_answer_any_more() -> None:
+    world = World()
+    ada, bob = call(world, 2)
+    eve, kim = world.client(room="R"), world.client(room="R")
+    ask(world, eve)
+    (request,) = bob.asked
+    accept(world, ada)
+    assert kim.asked, "the request still rings elsewhere"
+    world.send(bob, AcceptRelay(request=request))
+    assert bob.errors == ["request_unknown"]
+
+
+def test_a_call_that_begins_and_ends_in_the_same_moment_is_told_in_order() -> None:
+    world = World()
+    ada, _ = call(world, 2)
+    eve, kim = world.client(room="R"), world.client(room="R")
+    ask(world, eve, to=[kim.terminal])
+    accept(world, kim)
+    world.lose(ada)
+    world.lose(kim)
+    # Both are given up at once: ada's end lets eve and kim meet, kim's ends that again.
+    world.pass_time(31)
+    last_two = [m for m in eve.log if isinstance(m, CallState | CallEnded)][-2:]
+    assert [type(m) for m in last_two] == [CallState, CallEnded]
+    assert last_two[1].reason == "peer_vanished"
 
 
 def test_acceptance_of_one_outside_waits_until_a_member_lets_the_sender_in() -> None:

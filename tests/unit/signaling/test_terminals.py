@@ -181,6 +181,14 @@ def test_resume_takes_over_from_a_connection_that_still_lives() -> None:
     assert presences(bob) == {"Ada": "online", "Bob": "online"}
 
 
+def test_taking_over_in_a_call() -> None:
+    world = World()
+    ada, _ = call(world, 2)
+    calls = dict(ada.calls)
+    world.resume(ada)
+    assert ada.calls == calls
+
+
 def test_resume_may_bring_a_new_name() -> None:
     world = World()
     ada, bob = world.client("Ada", "R"), world.client("Bob", "R")
@@ -212,8 +220,11 @@ def test_token_of_one_who_said_bye_is_worth_nothing() -> None:
 
 def test_bye_ends_everything_at_once() -> None:
     world = World()
+    worker = world.worker()
     ada, bob = call(world, 2)
+    world.publish(ada)
     world.send(ada, Bye())
+    assert not worker.drivers
     assert bob.last(CallEnded).reason == "alone"
     assert bob.room is not None
     assert len(bob.room.members) == 1

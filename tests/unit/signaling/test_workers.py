@@ -81,6 +81,8 @@ def test_the_same_worker_returns_with_its_sessions() -> None:
     world.send(eve, LeaveRoom())
     world.send(eve, CloseMedia(session="p1"))
     world.send(bob, SelectTarget(target="other"))
+    world.publish(ada, "p2")
+    assert ada.errors == ["worker_unavailable"], "and leaves the former session as it was"
     world.pass_time(1)
     count = len(worker.log)
     world.worker()
