@@ -24,11 +24,18 @@ class Feed:
     Args:
         latest: gives the newest picture, which is always safe to show.
         max_fps: most pictures a second for a viewer.
+        min_fps: least pictures a second for a viewer.
     """
 
-    def __init__(self, latest: Callable[[], GeneratedPicture], max_fps: float = MAX_FPS) -> None:
+    def __init__(
+        self,
+        latest: Callable[[], GeneratedPicture],
+        max_fps: float = MAX_FPS,
+        min_fps: float = MIN_FPS,
+    ) -> None:
         self.latest = latest
         self._max_fps = max_fps
+        self._min_fps = min_fps
         self._viewers: set[ViewerPictures] = set()
 
     def wake(self) -> None:
@@ -38,7 +45,7 @@ class Feed:
 
     def watch(self) -> ViewerPictures:
         """A new viewer's pictures; give them back with :meth:`leave`."""
-        viewer = ViewerPictures(self.latest, self._max_fps)
+        viewer = ViewerPictures(self.latest, self._max_fps, self._min_fps)
         self._viewers.add(viewer)
         return viewer
 

@@ -328,7 +328,7 @@ async def test_an_interrupt_ends_all_at_once(house: House) -> None:
     await until(lambda: shows(own, GENERATED))
     house.abort.set()
     house.stop.set()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(3):
         await house.running
     await until(lambda: own.connection.connectionState in {"closed", "failed"})
     assert house.inference.drivers == {}

@@ -142,10 +142,17 @@ async def test_no_servers_are_no_servers(executor: ThreadPoolExecutor) -> None:
     assert (usable[0].username, usable[0].credential) == ("u", "c")
 
 
-async def test_a_stun_server_out_of_reach_is_not_waited_for_long() -> None:
+@pytest.mark.parametrize(
+    "server",
+    [
+        IceServer(urls=["stun:192.0.2.254:9"]),
+        IceServer(urls=["turn:192.0.2.254:9"], username="u", credential="wrong"),
+    ],
+)
+async def test_a_server_out_of_reach_is_not_waited_for_long(server: IceServer) -> None:
     factory = AiortcPeerFactory(bounds_for(256))
     peer = factory.create(
-        ice_servers=[IceServer(urls=["stun:192.0.2.254:9"])],
+        ice_servers=[server],
         on_state=lambda state: None,
         pictures=Pictures(),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 
 import pytest
 from aiortc.codecs.opus import OpusDecoder
@@ -70,12 +69,7 @@ async def test_silence_comes_at_once_when_muted_and_nothing_of_before() -> None:
     microphone.put(b"b", 960)
     microphone.on = False
     microphone.put(b"c", 1920)
-    packets = []
-    began = time.monotonic()
-    for _ in range(3):
-        packets.append(await viewer.next())
-    assert [packet.payload for packet in packets] == [SILENCE] * 3
-    assert time.monotonic() - began < 0.7
+    assert [(await viewer.next()).payload for _ in range(3)] == [SILENCE] * 3
     microphone.on = True
     microphone.put(b"d", 9600)
     assert (await viewer.next()).payload == b"d"
