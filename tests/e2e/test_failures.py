@@ -75,19 +75,27 @@ def test_inference_killed_again_and_again_never_shows_the_camera(
     assert_no_camera(pair)
 
 
+@pytest.mark.parametrize(
+    ("query", "state"),
+    [({}, "no_target"), ({"target": "there-is-no-such-target"}, "failed")],
+    ids=["none", "unknown"],
+)
 def test_somebody_without_a_target_is_not_seen(
-    pair: list[Participant], person: PersonFactory, gallery: dict[str, np.ndarray]
+    pair: list[Participant], person: PersonFactory, query: dict[str, str], state: str
 ) -> None:
-    """An unknown target is none: the others see a card, never the camera."""
+    """The others see a card, never the camera."""
     first, second = pair
-    second.page.close()
+    second.leave()
+    first.expect_state("ringing")
     stranger = person(1)
+    stranger.page.route("**/api/targets", lambda route: route.abort())  # there is nothing to fall back to
     first.watch()
-    room = first.details()["room"]
-    stranger.page.route("**/api/targets", lambda route: route.abort())  # nothing to fall back to
-    stranger.join(room, "Stranger", "there-is-no-such-target")
-    first.expect_state("live", within=60)
-    first.expect_status("no_target", within=60)
+    stranger.open(room=first.details()["room"], name="Stranger", join="1", **query)
+    first.expect_state("live")
+    first.expect_status(state)
     first.wait_for_frames("remote", 3)
+    stranger.wait_for_frames("probe-camera", 3)
+    assert stranger.seen("probe-camera").magenta > 0.2
     assert first.seen().magenta < LEAK
-    expect(first.page.locator('.tile-state:has-text("Stranger")')).to_be_visible()
+    expect(first.page.locator(".tile-state")).to_contain_text("Stranger")
+    pair[1] = stranger
