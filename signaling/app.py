@@ -166,7 +166,13 @@ class Signaling:
         connection = self._open(
             socket, transport, self.config.worker_queue_messages, self.config.worker_queue_bytes
         )
-        await self._run(connection, self._read_worker, self.switchboard.worker_disconnected)
+        await self._run(connection, self._read_worker, self._worker_disconnected)
+
+    def _worker_disconnected(self, number: int, now: float) -> list[Effect]:
+        worker = self.switchboard.state.worker_by_connection.get(number)
+        if worker is not None:
+            logger.info("Media worker %s disconnected with %d drivers.", worker.id, len(worker.drivers))
+        return self.switchboard.worker_disconnected(number, now)
 
     def _open(
         self, socket: Socket, transport: asyncio.Transport, max_messages: int, max_bytes: int
@@ -279,6 +285,9 @@ class Signaling:
                 logger.exception("A worker's message failed")
                 effects = board.worker_refuse(number, ErrorCode.INTERNAL, INTERNAL_SENTENCE)
             self._perform(effects)
+            worker = board.state.worker_by_connection.get(number)
+            if worker is not None and not registered:
+                logger.info("Media worker %s registered for %d drivers.", worker.id, worker.capacity)
 
     def _hang_up(self, connection: Connection, last_word: Message) -> None:
         connection.send(encode(last_word))

@@ -16,6 +16,7 @@ from signaling.effects import Close, Effect, Send, Tally
 from signaling.metrics import Metrics
 from signaling.protocol import (
     SERVER_MESSAGE,
+    TERMINAL_MESSAGE,
     WORKER_COMMAND,
     AcceptRelay,
     CallEnded,
@@ -220,7 +221,7 @@ class World:
         if isinstance(message, SelectTarget) and message.target is not None:
             self.targets[message.target] = client.token
         # Over the wire and back: what is sent must also be readable.
-        again = decode_as_terminal(message)
+        again = decode(TERMINAL_MESSAGE, encode(message))
         effects = self.board.receive(client.connection, again, self.now)
         if any(isinstance(e, Send) and isinstance(e.message, Error) for e in effects):
             self.consents -= given
@@ -393,6 +394,10 @@ class World:
                 assert request.expires_at > self.now - 0.5, "rings for ever"
                 answers = list(request.asked.values())
                 assert Answer.PENDING in answers or Answer.WAITING in answers, "answered, but not closed"
+                shared = room.shared_call(request.kind) if request.mode == "reenacted" else None
+                if shared is not None and request.sender.id in shared.members:
+                    outside = {t for t, answer in request.asked.items() if answer is Answer.PENDING}
+                    assert not outside & set(shared.members), "met, but still ringing"
 
     def _check_workers(self) -> None:
         state = self.board.state
@@ -471,12 +476,6 @@ class World:
             for r in room.requests.values()
             if terminal.id in r.asked and terminal.id not in r.heard_end
         }
-
-
-def decode_as_terminal(message: TerminalRequest) -> Any:
-    from signaling.protocol import TERMINAL_MESSAGE
-
-    return decode(TERMINAL_MESSAGE, encode(message))
 
 
 def offer(channel: Any, session: str, peer: str | None = None) -> MediaSignal:
