@@ -17,14 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import web
-
 from server import metrics
 from server.media.aiortc_peer import AiortcPeerFactory
 from server.media.interfaces import Inference, PeerFactory
 from server.media.mends.vp8_encoder import bounds_for
 from server.media.service import Limits, MediaService
 from server.signaling_link import SignalingLink
+from server.worker_status import StatusPage
 from signaling.protocol import (
     DriverGone,
     DriverRecalibrate,
@@ -93,7 +92,9 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings, inference: Inference, peers: PeerFactory) -> None:
         self.settings = settings
-        self.metrics_port: int | None = None
+        self.status: StatusPage | None = None
+        if settings.metrics_port is not None:
+            self.status = StatusPage(settings.metrics_port, self._health)
         self._inference = inference
         self._peers = peers
         self._statuses: dict[str, WorkerStatus] = {}
@@ -125,36 +126,55 @@ class Worker:
             RefusedError: signaling does not take this worker.
         """
         abort = abort or asyncio.Event()
-        runner = await self._serve_metrics()
-        await self._inference.start()
-        background = [
-            asyncio.create_task(self._link.run(), name="signaling"),
-            asyncio.create_task(self._report(), name="reports"),
-            asyncio.create_task(metrics.watch_event_loop(), name="event loop lag"),
-        ]
-        # What was made so far stays: the collector need not look at it again in the middle of a call.
-        gc.collect()
-        gc.freeze()
+        if self.status is not None:
+            await self.status.start()
         stopping = asyncio.create_task(stop.wait())
+        background: list[asyncio.Task[None]] = []
         try:
-            await asyncio.wait({stopping, background[0]}, return_when=asyncio.FIRST_COMPLETED)
-            if background[0].done():
-                background[0].result()
-            await self._drain(abort)
+            if await self._inference_starts(stopping):
+                background += self._start_background()
+                # What was made so far stays: the collector need not look at it again in the middle of a call.
+                gc.collect()
+                gc.freeze()
+                await asyncio.wait({stopping, background[0]}, return_when=asyncio.FIRST_COMPLETED)
+                if background[0].done():
+                    background[0].result()
+                await self._drain(abort)
         finally:
             for task in [stopping, *background]:
                 task.cancel()
             await asyncio.gather(stopping, *background, return_exceptions=True)
-            if self._orphaned is not None:
-                self._orphaned.cancel()
-            try:
-                await asyncio.wait_for(self._media.close(), CLOSING_LIMIT_S)
-            except TimeoutError:
-                logger.warning("Some media sessions did not close within %g s", CLOSING_LIMIT_S)
-            await self._inference.close()
-            self._peers.close()
-            if runner is not None:
-                await runner.cleanup()
+            await self._close()
+            if self.status is not None:
+                await self.status.close()
+
+    async def _inference_starts(self, stopping: asyncio.Task[Any]) -> bool:
+        """Wait until inference serves; False when told to stop first."""
+        starting = asyncio.create_task(self._inference.start(), name="inference starts")
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            return False
+        starting.result()
+        return True
+
+    def _start_background(self) -> list[asyncio.Task[None]]:
+        return [
+            asyncio.create_task(self._link.run(), name="signaling"),
+            asyncio.create_task(self._report(), name="reports"),
+            asyncio.create_task(metrics.watch_event_loop(), name="event loop lag"),
+        ]
+
+    async def _close(self) -> None:
+        if self._orphaned is not None:
+            self._orphaned.cancel()
+        try:
+            await asyncio.wait_for(self._media.close(), CLOSING_LIMIT_S)
+        except TimeoutError:
+            logger.warning("Some media sessions did not close within %g s", CLOSING_LIMIT_S)
+        await self._inference.close()
+        self._peers.close()
 
     # ------------------------------------------------------------ from inference
 
@@ -176,6 +196,14 @@ class Worker:
     # ------------------------------------------------------------ from signaling
 
     def _obey(self, command: Any) -> None:
+        try:
+            self._carry_out(command)
+        except RefusedError:
+            raise
+        except Exception:  # one command that fails is no reason to end all calls
+            logger.exception("A command of signaling failed: %s", command.type)
+
+    def _carry_out(self, command: Any) -> None:
         match command:
             case WorkerWelcome():
                 self._welcomed(command)
@@ -232,22 +260,28 @@ class Worker:
     async def _report(self) -> None:
         while True:
             self._send(self._load())
-            for terminal in self._media.open_drivers:
-                self._inference.latest(terminal)  # notices, and tells, what changed while nobody looked
-            for terminal in self._media.publishing:
-                figures = self._inference.stats(terminal)
-                if figures is not None:
-                    self._send(
-                        WorkerStats(
-                            terminal=terminal,
-                            generator=figures.generator,
-                            fps=figures.fps,
-                            frame_ms=figures.frame_ms,
-                            age_ms=figures.age_ms,
-                            size=figures.size,
-                        )
-                    )
+            try:
+                self._report_drivers()
+            except Exception:  # the heartbeat goes on
+                logger.exception("Figures could not be gathered")
             await asyncio.sleep(REPORT_INTERVAL_S)
+
+    def _report_drivers(self) -> None:
+        for terminal in self._media.open_drivers:
+            self._inference.latest(terminal)  # notices, and tells, what changed while nobody looked
+        for terminal in self._media.publishing:
+            figures = self._inference.stats(terminal)
+            if figures is not None:
+                self._send(
+                    WorkerStats(
+                        terminal=terminal,
+                        generator=figures.generator,
+                        fps=figures.fps,
+                        frame_ms=figures.frame_ms,
+                        age_ms=figures.age_ms,
+                        size=figures.size,
+                    )
+                )
 
     # ------------------------------------------------------------ stopping
 
@@ -262,39 +296,14 @@ class Worker:
         for task in waiting:
             task.cancel()
 
-    # ------------------------------------------------------------ metrics
-
-    async def _serve_metrics(self) -> web.AppRunner | None:
-        if self.settings.metrics_port is None:
-            return None
-        app = web.Application()
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/healthz", self._health)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self.settings.metrics_port)
-        try:
-            await site.start()
-        except OSError as error:  # figures are worth having, calls are worth more
-            logger.warning("No metrics: port %d: %s", self.settings.metrics_port, error)
-            await runner.cleanup()
-            return None
-        self.metrics_port = runner.addresses[0][1]
-        return runner
-
-    async def _metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=metrics.exposition(), headers={"Content-Type": metrics.CONTENT_TYPE})
-
-    async def _health(self, request: web.Request) -> web.Response:
-        return web.json_response(
-            {
-                "worker": self.settings.worker_id,
-                "registered": self.connected.is_set(),
-                "draining": self._media.draining,
-                "drivers": len(self._media.open_drivers),
-                "sessions": self._media.sessions,
-            }
-        )
+    def _health(self) -> dict[str, Any]:
+        return {
+            "worker": self.settings.worker_id,
+            "registered": self.connected.is_set(),
+            "draining": self._media.draining,
+            "drivers": len(self._media.open_drivers),
+            "sessions": self._media.sessions,
+        }
 
 
 def worker_settings(settings: Settings) -> WorkerSettings:

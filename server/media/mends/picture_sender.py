@@ -1,12 +1,14 @@
 """The sender of generated pictures: encodes in an executor of its own, kept to encoders.
 
 aiortc encodes in the event loop's default executor, which address look-ups and whatever else share: one slow
-job there delays every stream.
+job there delays every stream. And whatever an encoder raises ends the stream for good, unseen: here the
+picture is dropped and the encoder made anew.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,7 +19,10 @@ from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtcrtpsender import RTCEncodedFrame
 
+from server import metrics
 from server.media.mends.vp8_encoder import BitrateBounds, SteadyVp8Encoder
+
+logger = logging.getLogger(__name__)
 
 
 def encoder_executor() -> ThreadPoolExecutor:
@@ -55,7 +60,13 @@ class PictureSender(RTCRtpSender):
         keyframe = self._RTCRtpSender__force_keyframe  # type: ignore[has-type]
         self._RTCRtpSender__force_keyframe = False
         loop = asyncio.get_running_loop()
-        payloads, timestamp = await loop.run_in_executor(
-            self._executor, self._encoder.encode, picture, keyframe
-        )
+        try:
+            payloads, timestamp = await loop.run_in_executor(
+                self._executor, self._encoder.encode, picture, keyframe
+            )
+        except (av.FFmpegError, ValueError, MemoryError):
+            logger.exception("A picture could not be encoded")
+            metrics.FRAMES_DROPPED.labels("send", "not_encoded").inc()
+            self._encoder.codec = None
+            return None
         return RTCEncodedFrame(payloads, timestamp, None) if payloads else None  # type: ignore[arg-type]

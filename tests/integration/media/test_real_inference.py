@@ -167,7 +167,7 @@ async def test_a_dead_inference_process(stage: Stage) -> None:
     await stage.reaches("restarting")
     before = len(viewer.pictures)
     await until(lambda: len(viewer.pictures) > before + 2)
-    await stage.reaches("live", 30)
+    await stage.reaches("live", 60)
     assert stage.client.restarts == 1
 
 
@@ -180,7 +180,7 @@ async def test_a_hanging_inference_process(stage: Stage) -> None:
     before = len(viewer.pictures)
     await until(lambda: len(viewer.pictures) > before + 2)
     os.kill(stage.client.pid, signal.SIGCONT)
-    await stage.reaches("live", 30)
+    await stage.reaches("live", 60)
 
 
 async def test_the_sound_of_a_driver_without_a_picture(stage: Stage) -> None:

@@ -179,7 +179,8 @@ class House:
         return alice, bob
 
     async def page(self, path: str) -> str:
-        address = f"http://127.0.0.1:{self.worker.metrics_port}{path}"
+        assert self.worker.status is not None
+        address = f"http://127.0.0.1:{self.worker.status.port}{path}"
         async with self._http.get(address) as response:
             assert response.status == 200
             return await response.text()
@@ -332,6 +333,40 @@ async def test_an_interrupt_ends_all_at_once(house: House) -> None:
         await house.running
     await until(lambda: own.connection.connectionState in {"closed", "failed"})
     assert house.inference.drivers == {}
+
+
+async def test_it_stops_while_inference_is_still_starting(house: House) -> None:
+    class Slow(Inference):
+        async def start(self) -> None:
+            await asyncio.sleep(60)
+
+    worker = Worker(house.settings, Slow(), AiortcPeerFactory(bounds_for(SIZE)))
+    stop = asyncio.Event()
+    running = asyncio.create_task(worker.run(stop))
+    await asyncio.sleep(0.1)
+    stop.set()
+    async with asyncio.timeout(3):
+        await running
+
+
+async def test_a_command_that_fails_ends_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    alice, _ = await house.call()
+    own = await alice.publish()
+    await until(lambda: shows(own, GENERATED))
+
+    def fail(*_: object) -> None:
+        raise KeyError("inference has a bad day")
+
+    monkeypatch.setattr(house.inference, "set_target", fail)
+    monkeypatch.setattr(house.inference, "stats", fail)
+    await alice.send(type="target.select", target="other")
+    await until(lambda: "A command of signaling failed" in caplog.text)
+    await until(lambda: "Figures could not be gathered" in caplog.text)
+    later = time.monotonic()
+    await until(lambda: shows(own, GENERATED) and own.pictures[-1][0] > later + 0.3)
+    assert house.worker.connected.is_set()
 
 
 async def test_metrics_and_health(house: House) -> None:

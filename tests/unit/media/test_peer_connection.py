@@ -244,6 +244,29 @@ async def test_pictures_are_encoded_in_threads_of_their_own(executor: ThreadPool
     await connection.close()
 
 
+async def test_a_picture_that_cannot_be_encoded_does_not_end_the_stream(
+    executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    transport = connection.addTransceiver("audio").receiver.transport
+    sender = PictureSender(PictureTrack(Pictures()), transport, bounds_for(256), executor)
+    codec = RTCRtpCodecParameters(mimeType="video/VP8", clockRate=90000, payloadType=97)
+    assert await sender._next_encoded_frame(codec) is not None
+    encode = sender._encoder.encode
+
+    def fail(frame: av.VideoFrame, keyframe: bool) -> Any:
+        raise av.FFmpegError(22, "no")
+
+    monkeypatch.setattr(sender._encoder, "encode", fail)
+    assert await sender._next_encoded_frame(codec) is None
+    assert "could not be encoded" in caplog.text
+    monkeypatch.setattr(sender._encoder, "encode", encode)
+    frame = await sender._next_encoded_frame(codec)
+    assert frame is not None
+    assert len(b"".join(frame.payloads)) > 20, "a keyframe of a new encoder"
+    await connection.close()
+
+
 async def test_a_receivers_estimate_reaches_the_encoder(executor: ThreadPoolExecutor) -> None:
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     transport = connection.addTransceiver("audio").receiver.transport
