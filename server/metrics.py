@@ -2,8 +2,8 @@
 
 The worker serves :func:`exposition` on ``http://127.0.0.1:<metrics_port>/metrics``
 (:mod:`server.worker_status`). In ``understudy serve`` the main process appends that text to its own
-``/metrics``. All names here start with ``understudy_`` and none may be used by another process: a name exposed
-twice is invalid in the text format.
+``/metrics``. All names here start with ``understudy_`` and none may be used by another process: a name
+exposed twice is invalid in the text format.
 
 ``frames_dropped`` counts every picture that was received or made and not shown, by the stage that let go
 of it; nothing is dropped silently.
