@@ -1,9 +1,16 @@
-"""Frames between two processes: anonymous shared memory in which the newest frame wins.
+"""Frames between two processes: a mailbox of anonymous shared memory in which the newest frame wins.
 
-Each slot has three buffers that its only writer uses in turn. Which buffer holds which frame is told by a
-message on a socket (whose system calls also order memory between processors); a stamp beside each buffer
-shows a reader that came too late that the frame was overwritten under it. Nobody ever holds a lock, so a
-process that is killed leaves none behind; the memory has no name, so it leaves no file behind either.
+A mailbox has three buffers, and a token for each. Only who holds a buffer's token may touch the buffer.
+Tokens lie in two pipes: ``free`` holds those of buffers to write into, ``full`` at most one, with a note that
+describes its frame. The writer takes back what the reader has not taken yet before it puts in something
+newer; with three buffers it always finds one. So:
+
+- a frame is never torn: writer and reader never hold the same buffer, on no kind of processor, since the
+  pipes' system calls also order memory between them;
+- nobody waits for anybody, and a killed process leaves no lock behind. The buffer it held is lost to its
+  mailbox, and the mailbox goes with the process;
+- nothing outlives the processes: memory and pipes have no names;
+- a mailbox belongs to one driver and is made anew for the next one, zeroed by the kernel.
 """
 
 from __future__ import annotations
@@ -11,106 +18,228 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
 
-BUFFERS = 3
-_PAGE = 4096
+BUFFERS: Final = 3
+#: A token and its note are written to a pipe whole or not at all up to this size (POSIX).
+MAX_NOTE: Final = 511
+_PAGE: Final = 4096
+_NONE: Final[Bytes] = np.zeros((BUFFERS, 0), np.uint8)
 
 
-def shared_file(size: int) -> int:
-    """A file descriptor of ``size`` bytes of anonymous memory that a child process may inherit."""
+class WriterEnd(NamedTuple):
+    """File descriptors of a mailbox's writer."""
+
+    memory: int
+    full_read: int
+    full_write: int
+    free_read: int
+
+
+class ReaderEnd(NamedTuple):
+    """File descriptors of a mailbox's reader."""
+
+    memory: int
+    full_read: int
+    free_write: int
+
+
+def make_mailbox(frame_bytes: int) -> tuple[WriterEnd, ReaderEnd]:
+    """File descriptors of both ends of a new mailbox for frames of at most ``frame_bytes`` bytes.
+
+    The memory takes no room before it is written to.
+
+    Raises:
+        OSError: the process has too many files open, or the system no memory.
+    """
+    opened: list[int] = []
+    try:
+        memory = _anonymous_file(BUFFERS * _stride(frame_bytes))
+        opened.append(memory)
+        full_read, full_write = _pipe(opened)
+        free_read, free_write = _pipe(opened)
+        os.write(free_write, bytes(range(BUFFERS)))
+        writer = WriterEnd(memory, full_read, full_write, free_read)
+        for descriptor in (memory, full_read):
+            opened.append(os.dup(descriptor))
+        return writer, ReaderEnd(opened[-2], opened[-1], free_write)
+    except OSError:
+        close_all(opened)
+        raise
+
+
+def close_all(descriptors: Sequence[int]) -> None:
+    """Close file descriptors, whether they are open or not."""
+    for descriptor in descriptors:
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+class FrameWriter:
+    """The end that frames are put in at.
+
+    Args:
+        end: closed with this object.
+        frame_bytes: as given to :func:`make_mailbox`.
+    """
+
+    def __init__(self, end: WriterEnd, frame_bytes: int) -> None:
+        self._end: WriterEnd | None = end
+        memory = mmap.mmap(end.memory, BUFFERS * _stride(frame_bytes))
+        self._buffers = np.frombuffer(memory, np.uint8).reshape(BUFFERS, -1)[:, :frame_bytes]
+        self._held: int | None = None
+        self._spare: list[int] = []  # tokens of frames taken back
+
+    def begin(self) -> Bytes:
+        """A buffer to write a frame into, ``[frame_bytes]``; the same one until :meth:`publish`.
+
+        Raises:
+            BufferError: the reader keeps more than one buffer, which is an error in it.
+        """
+        if self._held is None:
+            self._held = self._take_token()
+        return self._buffers[self._held]
+
+    def publish(self, note: bytes) -> bool:
+        """Let the reader have the buffer of the last :meth:`begin`.
+
+        Args:
+            note: at most :data:`MAX_NOTE` bytes that describe the frame.
+
+        Returns:
+            Whether this overtook a frame that the reader had not taken.
+
+        Raises:
+            ValueError: no buffer was begun, or the note is too long.
+        """
+        if self._held is None or self._end is None:
+            raise ValueError("no buffer was begun")
+        if len(note) > MAX_NOTE:
+            raise ValueError(f"a note of {len(note)} bytes; {MAX_NOTE} are the most")
+        overtaken = _read(self._end.full_read)
+        if overtaken:
+            self._spare.append(overtaken[0])
+        # Only this process puts anything in, so there is room.
+        os.write(self._end.full_write, bytes([self._held]) + note)
+        self._held = None
+        return bool(overtaken)
+
+    def close(self) -> None:
+        """Give memory and pipes back."""
+        if self._end is not None:
+            close_all(self._end)
+            self._end = None
+        self._buffers = _NONE
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _take_token(self) -> int:
+        if self._spare:
+            return self._spare.pop()
+        if self._end is None:
+            raise BufferError("the mailbox is closed")
+        for pipe, length in ((self._end.free_read, 1), (self._end.full_read, MAX_NOTE + 1)):
+            if token := _read(pipe, length):
+                return token[0]
+        raise BufferError("no buffer is free")
+
+
+class FrameReader:
+    """The end that frames are taken out at; it cannot write into the memory.
+
+    Args:
+        end: closed with this object.
+        frame_bytes: as given to :func:`make_mailbox`.
+    """
+
+    def __init__(self, end: ReaderEnd, frame_bytes: int) -> None:
+        self._end: ReaderEnd | None = end
+        self.ended = False  # the writer is gone, and nothing more will come
+        memory = mmap.mmap(end.memory, BUFFERS * _stride(frame_bytes), access=mmap.ACCESS_READ)
+        self._buffers = np.frombuffer(memory, np.uint8).reshape(BUFFERS, -1)[:, :frame_bytes]
+
+    def fileno(self) -> int:
+        """Readable while a frame is there; -1 after closing."""
+        return -1 if self._end is None else self._end.full_read
+
+    @contextmanager
+    def newest(self) -> Iterator[tuple[bytes, Bytes] | None]:
+        """Hold the newest frame: its note and its buffer ``[frame_bytes]``; None when there is no new one.
+
+        The buffer must not be used after the ``with`` block.
+        """
+        record = self._take()
+        if not record or record[0] >= BUFFERS:
+            yield None
+            return
+        try:
+            yield record[1:], self._buffers[record[0]]
+        finally:
+            if self._end is not None:
+                with suppress(OSError):  # the writer is gone: nobody needs the buffer any more
+                    os.write(self._end.free_write, record[:1])
+
+    def close(self) -> None:
+        """Give memory and pipes back."""
+        if self._end is not None:
+            close_all(self._end)
+            self._end = None
+        self._buffers = _NONE
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _take(self) -> bytes:
+        if self._end is None:
+            return b""
+        try:
+            record = os.read(self._end.full_read, MAX_NOTE + 1)
+        except BlockingIOError:
+            return b""
+        self.ended = not record
+        return record
+
+
+def _stride(frame_bytes: int) -> int:
+    """Distance between buffers: whole pages."""
+    return -(-frame_bytes // _PAGE) * _PAGE
+
+
+def _anonymous_file(size: int) -> int:
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("understudy-frames")
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     os.ftruncate(descriptor, size)
-    os.set_inheritable(descriptor, True)
     return descriptor
 
 
-@dataclass(frozen=True)
-class FrameRef:
-    """Where a frame lies.
-
-    Attributes:
-        buffer: 0..2.
-        stamp: of the buffer when the frame was written; even.
-        width, height: of the picture, pixels.
-    """
-
-    buffer: int
-    stamp: int
-    width: int
-    height: int
+def _pipe(opened: list[int]) -> tuple[int, int]:
+    ends = os.pipe()
+    opened.extend(ends)
+    for end in ends:
+        os.set_blocking(end, False)
+    return ends
 
 
-class FrameSlots:
-    """Buffers of I420 frames for a fixed number of slots, mapped by both processes.
-
-    Args:
-        descriptor: of :func:`shared_file`, at least :meth:`bytes_needed` large.
-        slots: how many.
-        frame_bytes: the largest frame.
-    """
-
-    def __init__(self, descriptor: int, slots: int, frame_bytes: int) -> None:
-        self._stride = -(-frame_bytes // _PAGE) * _PAGE
-        self._map = mmap.mmap(descriptor, self.bytes_needed(slots, frame_bytes))
-        count = slots * BUFFERS
-        self._stamps = np.frombuffer(self._map, np.int64, count).reshape(slots, BUFFERS)
-        self._frames = np.frombuffer(self._map, np.uint8, offset=self._header(slots)).reshape(
-            slots, BUFFERS, self._stride
-        )
-        self._next = [0] * slots
-
-    @staticmethod
-    def bytes_needed(slots: int, frame_bytes: int) -> int:
-        """Size of the memory."""
-        stride = -(-frame_bytes // _PAGE) * _PAGE
-        return FrameSlots._header(slots) + slots * BUFFERS * stride
-
-    @staticmethod
-    def _header(slots: int) -> int:
-        return -(-slots * BUFFERS * 8 // _PAGE) * _PAGE
-
-    def begin(self, slot: int, width: int, height: int) -> tuple[FrameRef, Bytes]:
-        """Start writing a frame: its buffer, ``[height * 3 // 2, width]``. Only the slot's one writer may.
-
-        Raises:
-            ValueError: the frame is larger than the slots.
-        """
-        size = width * height * 3 // 2
-        if size > self._stride:
-            raise ValueError(f"a frame of {width}x{height} does not fit into {self._stride} bytes")
-        buffer = self._next[slot]
-        self._next[slot] = (buffer + 1) % BUFFERS
-        stamp = (int(self._stamps[slot, buffer]) | 1) + 1
-        self._stamps[slot, buffer] = stamp - 1  # odd: being written
-        pixels = self._frames[slot, buffer, :size].reshape(height * 3 // 2, width)
-        return FrameRef(buffer, stamp, width, height), pixels
-
-    def finish(self, slot: int, frame: FrameRef) -> None:
-        """The frame is whole."""
-        self._stamps[slot, frame.buffer] = frame.stamp
-
-    def view(self, slot: int, frame: FrameRef) -> Bytes:
-        """The frame in place; what is read of it counts only if :meth:`intact` holds afterwards."""
-        size = frame.width * frame.height * 3 // 2
-        return self._frames[slot, frame.buffer, :size].reshape(frame.height * 3 // 2, frame.width)
-
-    def intact(self, slot: int, frame: FrameRef) -> bool:
-        """Whether the frame has not been overwritten since it was finished."""
-        return bool(self._stamps[slot, frame.buffer] == frame.stamp)
-
-    def copy(self, slot: int, frame: FrameRef) -> Bytes | None:
-        """A copy of the frame; None if it was overwritten before or meanwhile."""
-        if not self.intact(slot, frame):
-            return None
-        copied = self.view(slot, frame).copy()
-        return copied if self.intact(slot, frame) else None
+def _read(descriptor: int, length: int = MAX_NOTE + 1) -> bytes:
+    """What is in a pipe; nothing when it is empty or its writers are gone."""
+    try:
+        return os.read(descriptor, length)
+    except BlockingIOError:
+        return b""

@@ -1,14 +1,23 @@
-"""What media and inference process say to each other: small records on a local socket."""
+"""What media and inference process say to each other.
+
+Orders and reports travel as small records on a local socket, file descriptors with them. Frames travel in
+mailboxes (:mod:`server.inference.memory`), whose notes are :class:`CameraNote` and :class:`PictureNote`.
+"""
 
 from __future__ import annotations
 
 import pickle
 import socket
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Final, Literal, Self, get_args
 
-from server.inference.memory import FrameRef
+from server.inference.memory import ReaderEnd, WriterEnd
 from server.provenance import MarkSettings
+
+_MOST_DESCRIPTORS: Final = len(ReaderEnd._fields) + len(WriterEnd._fields)
+_MOST_BYTES: Final = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -19,60 +28,96 @@ class InferenceSettings:
         data_dir: where uploaded targets lie.
         generator: dotted name ``module:function`` of a function from size to a generator.
         size: pixels a side of generated pictures.
-        slots: drivers that fit.
-        camera_bytes: the largest camera frame.
         mark: on every generated frame.
+        max_batch: most frames that are generated at once.
+        company_s: how long a frame waits for another driver's at most.
     """
 
     data_dir: str
     generator: str
     size: int
-    slots: int
-    camera_bytes: int
     mark: MarkSettings
+    max_batch: int = 16
+    company_s: float = 0.002
 
     @property
     def picture_bytes(self) -> int:
-        """Size of a generated frame."""
+        """Size of a generated frame (I420)."""
         return self.size * self.size * 3 // 2
+
+
+# ---------------------------------------------------------------- media -> inference
+
+
+@dataclass(frozen=True)
+class Open:
+    """A new driver. The ends of its mailboxes travel with it: reader of cameras, writer of pictures.
+
+    Attributes:
+        driver: number that no other driver has had.
+        camera_bytes: the largest camera frame.
+    """
+
+    driver: int
+    camera_bytes: int
 
 
 @dataclass(frozen=True)
 class Assign:
-    """A slot serves this target from now on; what follows with another ``epoch`` is of former times.
+    """The driver shows this target as soon as it is prepared; until then the former one goes on."""
 
-    ``fresh``: it is another driver's, whose neutral state is unknown.
-    """
-
-    slot: int
+    driver: int
     epoch: int
     target: str | None
-    fresh: bool
 
 
 @dataclass(frozen=True)
 class Recalibrate:
-    slot: int
+    """Take the driver's neutral pose and expression anew."""
+
+    driver: int
 
 
 @dataclass(frozen=True)
 class Release:
-    slot: int
+    """The driver is gone."""
+
+    driver: int
 
 
 @dataclass(frozen=True)
-class CameraFrame:
-    """A camera frame lies in the slot's input; ``time`` is when it was decoded (monotonic seconds)."""
+class CameraNote:
+    """Beside a camera frame.
 
-    slot: int
-    epoch: int
-    frame: FrameRef
+    Attributes:
+        since: number that is new each time the camera is switched on; comes back in the answer.
+        time: when the frame was decoded, monotonic seconds.
+        width, height: pixels, even.
+    """
+
+    since: int
     time: float
+    width: int
+    height: int
+
+    _FORM: ClassVar = struct.Struct("=qdII")
+
+    def pack(self) -> bytes:
+        """As a note."""
+        return self._FORM.pack(self.since, self.time, self.width, self.height)
+
+    @classmethod
+    def unpack(cls, note: bytes) -> Self:
+        """From a note."""
+        return cls(*cls._FORM.unpack(note))
+
+
+# ---------------------------------------------------------------- inference -> media
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The process serves; ``generator`` is its generator's name."""
+    """The process has loaded its models; ``generator`` is its generator's name."""
 
     generator: str
 
@@ -82,38 +127,74 @@ class Alive:
     """Nothing to say, but not hanging."""
 
 
+@dataclass(frozen=True)
+class LastWords:
+    """Why the process ends: a sentence."""
+
+    reason: str
+
+
 Outcome = Literal["live", "calibrating", "no_face", "failed"]
+_OUTCOMES: Final = get_args(Outcome)
 
 
 @dataclass(frozen=True)
-class Done:
+class PictureNote:
     """What became of a camera frame.
 
     Attributes:
-        frame: the generated frame in the slot's output, if one was made.
-        time: of the camera frame.
-        landmark_s, generate_s: time spent on its landmarks, and on its batch's generation.
-        batch: frames generated together.
+        epoch: of the :class:`Assign` whose target it shows.
+        since, time: of the camera frame.
+        outcome: ``live`` or ``calibrating`` come with a generated frame; the others come without.
+        landmark_s: time that detection, smoothing and retargeting of this frame took.
+        generate_s: time that generation of its batch took.
+        batch: frames in that batch.
         detail: a sentence, when it failed.
     """
 
-    slot: int
     epoch: int
-    outcome: Outcome
-    frame: FrameRef | None
+    since: int
     time: float
+    outcome: Outcome
     landmark_s: float = 0.0
     generate_s: float = 0.0
     batch: int = 0
     detail: str = ""
 
+    _FORM: ClassVar = struct.Struct("=qqdBddI")
+    _MOST_DETAIL: ClassVar = 400
 
-Command = Assign | Recalibrate | Release | CameraFrame
-Report = Ready | Alive | Done
+    @property
+    def generated(self) -> bool:
+        """Whether a generated frame came with it."""
+        return self.outcome in ("live", "calibrating")
+
+    def pack(self) -> bytes:
+        """As a note; a long detail is cut."""
+        numbers = self._FORM.pack(
+            self.epoch, self.since, self.time, _OUTCOMES.index(self.outcome),
+            self.landmark_s, self.generate_s, self.batch,
+        )  # fmt: skip
+        return numbers + self.detail.encode()[: self._MOST_DETAIL]
+
+    @classmethod
+    def unpack(cls, note: bytes) -> Self:
+        """From a note."""
+        epoch, since, time, outcome, landmark_s, generate_s, batch = cls._FORM.unpack_from(note)
+        detail = note[cls._FORM.size :].decode(errors="ignore")
+        return cls(epoch, since, time, _OUTCOMES[outcome], landmark_s, generate_s, batch, detail)
+
+
+Order = Open | Assign | Recalibrate | Release
+Report = Ready | Alive | LastWords
 
 
 class Channel:
-    """One end of the socket; keeps message borders, never blocks on sending."""
+    """One end of the socket that orders and reports travel on; never blocks, keeps message borders.
+
+    Args:
+        end: of :meth:`pair`; closed with this object.
+    """
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
@@ -125,32 +206,33 @@ class Channel:
         return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def fileno(self) -> int:
+        """Of the socket; -1 after closing."""
         return self._socket.fileno()
 
-    def send(self, message: Command | Report) -> bool:
+    def send(self, message: Order | Report, descriptors: Sequence[int] = ()) -> bool:
         """Send, or say False when the other side does not read or is gone."""
         try:
-            self._socket.send(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
-        except (BlockingIOError, OSError):
+            socket.send_fds(self._socket, [pickle.dumps(message, pickle.HIGHEST_PROTOCOL)], list(descriptors))
+        except OSError:
             return False
         return True
 
-    def receive(self) -> Command | Report | None:
-        """The next message; None when there is none now.
+    def receive(self) -> tuple[Order | Report, list[int]] | None:
+        """The next message and what file descriptors came with it; None when there is none now.
 
         Raises:
             EOFError: the other side is gone.
         """
         try:
-            data = self._socket.recv(65536)
+            data, descriptors, _, _ = socket.recv_fds(self._socket, _MOST_BYTES, _MOST_DESCRIPTORS)
         except BlockingIOError:
             return None
         except OSError as error:
             raise EOFError from error
         if not data:
             raise EOFError
-        message: Command | Report = pickle.loads(data)  # both ends are this program's
-        return message
+        return pickle.loads(data), descriptors  # both ends are this program's
 
     def close(self) -> None:
+        """Hang up."""
         self._socket.close()

@@ -2,55 +2,87 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from models.generator import Generator, TargetFeatures
+from models.generator import Generator
 from models.landmarks.detector import FaceDetector
 from models.landmarks.driver import DriverTracker
-from models.landmarks.retarget import RetargetTarget, retarget
-from server.inference.memory import FrameSlots
-from server.inference.messages import Assign, CameraFrame, Done, InferenceSettings, Outcome
+from models.landmarks.retarget import retarget
+from server.inference.memory import FrameReader, FrameWriter
+from server.inference.messages import CameraNote, InferenceSettings, Outcome, PictureNote
+from server.inference.preparation import Preparation, ReadyTarget
 from server.provenance import VisibleMark
 from server.targets.store import TargetStore
 
 logger = logging.getLogger(__name__)
 
+#: After a failure the model is left alone this long (seconds): doubled at each further one, up to the last.
+_FIRST_PAUSE_S: Final = 0.25
+_LONGEST_PAUSE_S: Final = 4.0
+
+
+class _Failures:
+    """What failed in a row: what to say meanwhile, and when to try again."""
+
+    def __init__(self) -> None:
+        self.detail = ""
+        self._pause = 0.0
+        self._again = 0.0
+
+    def may_try(self) -> bool:
+        return time.monotonic() >= self._again
+
+    def forget(self) -> None:
+        self.detail, self._pause, self._again = "", 0.0, 0.0
+
+    def failed(self, detail: str, error: Exception) -> None:
+        if not self.detail:  # say it once, not at each frame
+            logger.error("%s", detail, exc_info=error)
+        self.detail = detail
+        self._pause = min(max(2 * self._pause, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+        self._again = time.monotonic() + self._pause
+
 
 @dataclass
-class _Target:
-    features: TargetFeatures
-    retargeting: RetargetTarget
+class Driver:
+    """One driver, as the pipeline knows it.
 
+    Attributes:
+        cameras, pictures: its mailboxes.
+        epoch, target: of what is shown now.
+        wanted: epoch and id of the target that is being prepared.
+    """
 
-@dataclass
-class _Driver:
-    """One slot."""
-
-    epoch: int
-    target_id: str | None
+    cameras: FrameReader
+    pictures: FrameWriter
     detector: FaceDetector
     tracker: DriverTracker = field(default_factory=DriverTracker)
-    target: _Target | None = None
-    failure: str = ""
-    failing: bool = False
+    epoch: int = 0
+    target_id: str | None = None
+    target: ReadyTarget | None = None
+    wanted: tuple[int, str] | None = None
+    preparing: _Failures = field(default_factory=_Failures)
+    generating: _Failures = field(default_factory=_Failures)
 
 
 @dataclass
 class _Aimed:
     """A frame whose landmarks are on its target, ready to be generated."""
 
-    camera: CameraFrame
-    target: _Target
+    driver: Driver
+    target: ReadyTarget
+    note: CameraNote
     landmarks: npt.NDArray[np.float32]
     outcome: Outcome
     landmark_s: float
@@ -61,146 +93,209 @@ class Pipeline:
 
     Args:
         settings: of the process.
-        pictures: where generated frames go.
+
+    Raises:
+        ValueError: there is no such generator.
     """
 
-    def __init__(self, settings: InferenceSettings, pictures: FrameSlots) -> None:
-        # Two calls share few cores: threads inside single small operations only get in each other's way.
+    def __init__(self, settings: InferenceSettings) -> None:
+        # Calls share few cores: threads inside single small operations only get in each other's way.
         cv2.setNumThreads(1)
-        torch.set_num_threads(1)
-        from server.inference.process import load_generator
-
-        generator: Any = load_generator(settings.generator)(settings.size)
-        self.generator: Generator = generator
-        self._size = settings.size
-        self._pictures = pictures
+        self.generator = load_generator(settings.generator)(settings.size)
+        if (
+            torch := sys.modules.get("torch")
+        ) is not None:  # not every generator needs it, and it loads slowly
+            torch.set_num_threads(1)
+        self._settings = settings
         self._store = TargetStore(Path(settings.data_dir))
         self._mark = VisibleMark(settings.mark, settings.size)
-        self._drivers: dict[int, _Driver] = {}
-        self._spares: list[FaceDetector] = []
+        self._drivers: dict[int, Driver] = {}
+        self._turn = 0
+        self.preparation = Preparation(self._store.load, self.generator)
 
     def warm_up(self) -> None:
         """Load what loads late, so that the first driver's first frame is as fast as any."""
-        self.prepare_spare()
-        example = next(iter(self._store.built_ins()), None)
-        if example is not None:
-            self._spares[0].detect(self._store.load(example.id).images[0])
-            target = self._encode(example.id)
-            self.generator.generate([target.features], target.features.landmarks[None])
+        for example in self._store.built_ins()[:1]:
+            prepared = self._store.load(example.id)
+            features = self.generator.encode_target(prepared.images, prepared.landmarks)
+            self.generator.generate([features], features.landmarks[None])
 
-    def prepare_spare(self) -> None:
-        """Keep one face detector ready: making one takes tens of milliseconds."""
-        if not self._spares:
-            self._spares.append(FaceDetector(static=False))
+    @property
+    def drivers(self) -> dict[int, Driver]:
+        """All drivers by their number."""
+        return self._drivers
 
-    def assign(self, order: Assign) -> None:
-        """Put a driver, or another target, on a slot."""
-        driver = self._drivers.get(order.slot)
+    # ------------------------------------------------------------ orders
+
+    def open(self, driver: int, cameras: FrameReader, pictures: FrameWriter) -> None:
+        """Take a new driver."""
+        self._drivers[driver] = Driver(cameras, pictures, self.preparation.detector())
+
+    def assign(self, number: int, epoch: int, target_id: str | None) -> None:
+        """Put another target before a driver: at once if it is known, otherwise as soon as it is prepared."""
+        driver = self._drivers.get(number)
         if driver is None:
-            self.prepare_spare()
-            driver = _Driver(order.epoch, order.target, self._spares.pop())
-            self._drivers[order.slot] = driver
-        elif order.fresh:
-            driver.tracker = DriverTracker()
-        driver.epoch, driver.target_id, driver.target, driver.failure = order.epoch, order.target, None, ""
-        if order.target is not None:
-            try:
-                driver.target = self._encode(order.target)
-            except Exception as error:
-                driver.failure = f"The target could not be prepared ({type(error).__name__})."
-                logger.exception("Target of slot %d could not be prepared", order.slot)
+            return
+        driver.wanted = None
+        driver.preparing.forget()
+        driver.generating.forget()
+        known = None if target_id is None else self._known(target_id)
+        if target_id is None or known is not None:
+            driver.epoch, driver.target_id, driver.target = epoch, target_id, known
+        else:
+            driver.wanted = (epoch, target_id)
+            self.preparation.target(target_id)
 
-    def recalibrate(self, slot: int) -> None:
-        """Take the slot's neutral pose anew."""
-        if driver := self._drivers.get(slot):
+    def take_prepared(self) -> None:
+        """Go over to targets that have been prepared meanwhile."""
+        for target_id, result in self.preparation.results():
+            for driver in self._drivers.values():
+                if driver.wanted is None or driver.wanted[1] != target_id:
+                    continue
+                driver.epoch = driver.wanted[0]
+                if isinstance(result, ReadyTarget):
+                    driver.target_id, driver.target, driver.wanted = target_id, result, None
+                    driver.preparing.forget()
+                else:  # the former target is not what the driver wants to be seen as any more
+                    driver.target_id = driver.target = None
+                    driver.preparing.failed(_sentence("The target could not be prepared", result), result)
+
+    def recalibrate(self, number: int) -> None:
+        """Take a driver's neutral pose anew."""
+        if driver := self._drivers.get(number):
             driver.tracker.recalibrate()
 
-    def release(self, slot: int) -> None:
-        """Free a slot; its detector serves the next driver."""
-        if driver := self._drivers.pop(slot, None):
-            if self._spares:
-                driver.detector.close()
-            else:
-                self._spares.append(driver.detector)
+    def release(self, number: int) -> Driver | None:
+        """Forget a driver; its mailboxes are closed by the caller."""
+        driver = self._drivers.pop(number, None)
+        if driver is not None:
+            self.preparation.discard(driver.detector)
+        return driver
 
-    def process(self, frames: Sequence[CameraFrame], cameras: FrameSlots) -> list[Done]:
-        """Bring camera frames through; one answer for each that still counts."""
-        answers: list[Done] = []
-        aimed: list[_Aimed] = []
-        for camera in frames:
-            driver = self._drivers.get(camera.slot)
-            if driver is None or driver.epoch != camera.epoch:
-                continue
-            try:
-                result = self._aim(driver, camera, cameras)
-            except Exception as error:
-                result = self._failed(driver, camera, error)
-            if isinstance(result, Done):
-                answers.append(result)
-            elif result is not None:
-                aimed.append(result)
-        if aimed:
-            answers += self._generate(aimed)
-        return answers
+    # ------------------------------------------------------------ frames
 
-    def _encode(self, target_id: str) -> _Target:
-        prepared = self._store.load(target_id)
-        features = self.generator.encode_target(prepared.images, prepared.landmarks)
-        return _Target(features, RetargetTarget.of(features.landmarks))
+    def process(self, numbers: Iterable[int]) -> None:
+        """Take the newest frame of each of these drivers through, in batches, each driver once.
 
-    def _aim(self, driver: _Driver, camera: CameraFrame, cameras: FrameSlots) -> _Aimed | Done | None:
-        """Landmarks of the frame, put on the driver's target."""
-        if driver.failure:
-            return Done(camera.slot, camera.epoch, "failed", None, camera.time, detail=driver.failure)
-        if driver.target is None:
-            return None
+        Who comes first changes from time to time, so that nobody is always last.
+        """
+        order = sorted(number for number in numbers if number in self._drivers)
+        if not order:
+            return
+        self._turn += 1
+        start = self._turn % len(order)
+        aimed = [one for one in map(self._aim, order[start:] + order[:start]) if one is not None]
+        for batch in _batches(aimed, self._settings.max_batch):
+            self._generate(batch)
+
+    def _known(self, target_id: str) -> ReadyTarget | None:
+        """A target that some driver is shown behind already."""
+        return next((d.target for d in self._drivers.values() if d.target_id == target_id), None)
+
+    def _aim(self, number: int) -> _Aimed | None:
+        """Landmarks of a driver's newest frame, put on its target; None if it is answered already."""
+        driver = self._drivers[number]
         began = time.perf_counter()
-        picture = cv2.cvtColor(cameras.view(camera.slot, camera.frame), cv2.COLOR_YUV2RGB_I420)
-        if not cameras.intact(camera.slot, camera.frame):
-            return None  # a newer frame overwrote it, and is on its way
-        faces = driver.detector.detect(picture)
-        if not faces:
-            return Done(camera.slot, camera.epoch, "no_face", None, camera.time)
-        motion = driver.tracker.update(faces[0], camera.time)
-        landmarks = retarget(motion, driver.target.retargeting)
+        with driver.cameras.newest() as frame:
+            if frame is None:
+                return None
+            note = CameraNote.unpack(frame[0])
+            i420 = frame[1][: note.width * note.height * 3 // 2].reshape(-1, note.width)
+            picture = cv2.cvtColor(i420, cv2.COLOR_YUV2RGB_I420)
+        if driver.wanted is not None and driver.preparing.detail and driver.preparing.may_try():
+            self.preparation.target(driver.wanted[1])
+        target = driver.target
+        if target is None:
+            if driver.preparing.detail:
+                self._answer(driver, note, "failed", detail=driver.preparing.detail)
+            return None
+        if not driver.generating.may_try():
+            self._answer(driver, note, "failed", detail=driver.generating.detail)
+            return None
+        try:
+            faces = driver.detector.detect(picture)
+            if not faces:
+                self._answer(driver, note, "no_face", landmark_s=time.perf_counter() - began)
+                return None
+            motion = driver.tracker.update(faces[0], note.time)
+            landmarks = retarget(motion, target.retargeting)
+        except Exception as error:
+            self._failed(driver, note, error)
+            return None
         outcome: Outcome = "calibrating" if motion.calibrating else "live"
-        return _Aimed(camera, driver.target, landmarks, outcome, time.perf_counter() - began)
+        return _Aimed(driver, target, note, landmarks, outcome, time.perf_counter() - began)
 
-    def _generate(self, aimed: Sequence[_Aimed]) -> list[Done]:
+    def _generate(self, batch: Sequence[_Aimed]) -> None:
         began = time.perf_counter()
         try:
             pictures = self.generator.generate(
-                [one.target.features for one in aimed], np.stack([one.landmarks for one in aimed])
+                [one.target.features for one in batch], np.stack([one.landmarks for one in batch])
             )
+            if len(pictures) != len(batch):
+                raise ValueError(f"{len(pictures)} pictures were generated, not {len(batch)}")
         except Exception as error:
-            if len(aimed) == 1:
-                camera = aimed[0].camera
-                return [self._failed(self._drivers[camera.slot], camera, error)]
-            return [done for one in aimed for done in self._generate([one])]  # one of them is at fault
+            if len(batch) == 1:
+                self._failed(batch[0].driver, batch[0].note, error)
+            else:  # one of them is at fault
+                for one in batch:
+                    self._generate([one])
+            return
         took = time.perf_counter() - began
-        return [
-            self._hand_over(one, picture, took, len(aimed))
-            for one, picture in zip(aimed, pictures, strict=True)
-        ]
+        for one, picture in zip(batch, pictures, strict=True):
+            try:
+                self._hand_over(one, picture, took, len(batch))
+            except Exception as error:
+                self._failed(one.driver, one.note, error)
 
-    def _hand_over(self, one: _Aimed, picture: npt.NDArray[np.uint8], took: float, batch: int) -> Done:
-        self._drivers[one.camera.slot].failing = False
+    def _hand_over(self, one: _Aimed, picture: npt.NDArray[np.uint8], took: float, batch: int) -> None:
+        size = self._settings.size
+        if picture.shape != (size, size, 3) or picture.dtype != np.uint8:
+            raise ValueError(f"the generated picture is {picture.dtype} {picture.shape}")
+        picture = np.ascontiguousarray(picture)
         self._mark.apply(picture)
-        frame, buffer = self._pictures.begin(one.camera.slot, self._size, self._size)
-        buffer[:] = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
-        self._pictures.finish(one.camera.slot, frame)
-        return Done(
-            one.camera.slot, one.camera.epoch, one.outcome, frame, one.camera.time,
-            one.landmark_s, took, batch,
-        )  # fmt: skip
+        buffer = one.driver.pictures.begin().reshape(size * 3 // 2, size)
+        np.copyto(buffer, cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420))
+        one.driver.generating.forget()
+        self._answer(
+            one.driver, one.note, one.outcome, landmark_s=one.landmark_s, generate_s=took, batch=batch
+        )
 
-    def _failed(self, driver: _Driver, camera: CameraFrame, error: Exception) -> Done:
-        """The next frame is tried again: what fails on one may work on the next."""
-        if not driver.failing:  # say it once, not thirty times a second
-            logger.error("Slot %d cannot be generated", camera.slot, exc_info=error)
-        driver.failing = True
-        detail = f"The picture could not be generated ({type(error).__name__})."
-        return Done(camera.slot, camera.epoch, "failed", None, camera.time, detail=detail)
+    def _failed(self, driver: Driver, note: CameraNote, error: Exception) -> None:
+        """What fails on one frame may work on a later one."""
+        driver.generating.failed(_sentence("The picture could not be generated", error), error)
+        self._answer(driver, note, "failed", detail=driver.generating.detail)
+
+    def _answer(
+        self,
+        driver: Driver,
+        note: CameraNote,
+        outcome: Outcome,
+        *,
+        landmark_s: float = 0.0,
+        generate_s: float = 0.0,
+        batch: int = 0,
+        detail: str = "",
+    ) -> None:
+        driver.pictures.begin()
+        driver.pictures.publish(
+            PictureNote(
+                driver.epoch, note.since, note.time, outcome, landmark_s, generate_s, batch, detail
+            ).pack()
+        )
+
+
+def load_generator(name: str) -> Callable[[int], Generator]:
+    """The function behind a dotted name ``module:function``.
+
+    Raises:
+        ValueError: there is none.
+    """
+    module, _, function = name.partition(":")
+    try:
+        generator: Callable[[int], Generator] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{name!r} is no generator: {error}") from None
+    return generator
 
 
 def mesh_warp(size: int) -> Generator:
@@ -208,3 +303,13 @@ def mesh_warp(size: int) -> Generator:
     from models.mesh_warp import MeshWarpGenerator
 
     return MeshWarpGenerator(size)
+
+
+def _batches(aimed: Sequence[_Aimed], most: int) -> Iterator[Sequence[_Aimed]]:
+    for start in range(0, len(aimed), most):
+        yield aimed[start : start + most]
+
+
+def _sentence(what: str, error: Exception) -> str:
+    """For people: the error's kind, not its text, which may name files."""
+    return f"{what} ({type(error).__name__})."

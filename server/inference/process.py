@@ -1,151 +1,228 @@
 """The inference process: takes the newest camera frame of every driver, gives generated frames back.
 
-Started by :class:`server.inference.client.InferenceClient`; reads its settings and file descriptors from
-its command line, talks on one socket, and ends with its parent.
+Started by :class:`server.inference.host.InferenceHost`; its standard input ends with its parent.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
+import os
 import select
+import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
-from server.inference.memory import FrameSlots
+from server.inference.memory import FrameReader, FrameWriter, ReaderEnd, WriterEnd
 from server.inference.messages import (
     Alive,
     Assign,
-    CameraFrame,
     Channel,
-    Done,
     InferenceSettings,
+    LastWords,
+    Open,
     Ready,
     Recalibrate,
     Release,
 )
 from server.provenance import MarkSettings
 
+if TYPE_CHECKING:
+    from server.inference.pipeline import Pipeline
+
 logger = logging.getLogger(__name__)
 
-#: A frame waits this long for frames of other drivers, if there are other drivers.
-_COMPANY_S = 0.002
-#: A driver counts as company if it sent a frame this recently.
-_ACTIVE_S = 0.2
-_HEARTBEAT_S = 0.5
+HEARTBEAT_S: Final = 0.5
+#: A driver whose frames came at longer intervals than this is not waited for.
+_LONGEST_INTERVAL_S: Final = 0.2
+
+
+class Arrivals:
+    """When drivers' frames come, to tell whether waiting for company is worth it.
+
+    Cameras tick at a steady rate, so the next frame of each is foreseeable to a few milliseconds.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[int, float] = {}
+        self._interval: dict[int, float] = {}
+
+    def note(self, driver: int, now: float) -> None:
+        """A frame came."""
+        if (last := self._last.get(driver)) is not None:
+            interval = now - last
+            before = self._interval.get(driver, interval)
+            self._interval[driver] = before + 0.2 * (interval - before)
+        self._last[driver] = now
+
+    def forget(self, driver: int) -> None:
+        """The driver is gone."""
+        self._last.pop(driver, None)
+        self._interval.pop(driver, None)
+
+    def expected(self, now: float, within: float) -> set[int]:
+        """Drivers whose next frame is due within this time, or overdue by no more than that."""
+        return {
+            driver
+            for driver, interval in self._interval.items()
+            if interval < _LONGEST_INTERVAL_S and abs(self._last[driver] + interval - now) <= within
+        }
 
 
 class InferenceProcess:
     """The process's loop.
 
     Args:
-        settings: of the process.
+        pipeline: what happens to frames.
         channel: to the media process.
-        cameras, pictures: frames in and out; two separate memories.
+        company_s: how long a frame waits for another driver's at most.
+        picture_bytes: size of a generated frame.
     """
 
-    def __init__(
-        self, settings: InferenceSettings, channel: Channel, cameras: FrameSlots, pictures: FrameSlots
-    ) -> None:
-        from server.inference.pipeline import Pipeline
-
+    def __init__(self, pipeline: Pipeline, channel: Channel, company_s: float, picture_bytes: int) -> None:
+        self._pipeline = pipeline
         self._channel = channel
-        self._cameras = cameras
-        self._pipeline = Pipeline(settings, pictures)
-        self._waiting: dict[int, CameraFrame] = {}
-        self._heard: dict[int, float] = {}
+        self._company_s = company_s
+        self._picture_bytes = picture_bytes
+        self._arrivals = Arrivals()
+        self._drivers: dict[int, int] = {}  # by the file descriptor of their cameras
         self._spoke = 0.0
+        self._poll = select.poll()
+        self._poll.register(channel.fileno(), select.POLLIN)
+        self._poll.register(pipeline.preparation.fileno(), select.POLLIN)
 
     def run(self) -> None:
-        """Serve until the media process is gone."""
-        self._pipeline.warm_up()
+        """Serve until the other side hangs up."""
         self._say(Ready(self._pipeline.generator.name))
-        poll = select.poll()
-        poll.register(self._channel.fileno(), select.POLLIN)
         while True:
-            poll.poll(_HEARTBEAT_S * 1000)
+            events = {fd for fd, _ in self._poll.poll(HEARTBEAT_S * 1000)}
             try:
-                self._take_messages()
-                if self._waiting and self._company_is_due():
-                    poll.poll(_COMPANY_S * 1000)
-                    self._take_messages()
+                self._take_orders()
             except EOFError:
                 return
-            frames = list(self._waiting.values())
-            self._waiting.clear()
-            for done in self._pipeline.process(frames, self._cameras):
-                self._say(done)
-            if time.monotonic() - self._spoke > _HEARTBEAT_S:
+            self._pipeline.take_prepared()
+            self._pipeline.preparation.check()
+            ready = self._ready(events)
+            if ready and (missing := self._company(ready)):
+                ready |= self._await(missing)
+            self._pipeline.process(ready)
+            if time.monotonic() - self._spoke > HEARTBEAT_S:
                 self._say(Alive())
-            if not frames:
-                self._pipeline.prepare_spare()
 
-    def _say(self, message: Ready | Alive | Done) -> None:
-        if self._channel.send(message):
-            self._spoke = time.monotonic()
+    def _say(self, message: Ready | Alive) -> None:
+        self._channel.send(message)
+        self._spoke = time.monotonic()
 
-    def _company_is_due(self) -> bool:
+    def _ready(self, events: set[int]) -> set[int]:
+        """Drivers whose camera frame is there."""
         now = time.monotonic()
-        return any(
-            slot not in self._waiting and now - heard < _ACTIVE_S for slot, heard in self._heard.items()
-        )
+        ready = {self._drivers[fd] for fd in events if fd in self._drivers}
+        for driver in ready:
+            self._arrivals.note(driver, now)
+        return ready
 
-    def _take_messages(self) -> None:
-        """Take all messages; of each driver's frames only the newest is kept."""
-        while (message := self._channel.receive()) is not None:
-            match message:
-                case CameraFrame():
-                    self._waiting[message.slot] = message
-                    self._heard[message.slot] = time.monotonic()
+    def _company(self, ready: set[int]) -> set[int]:
+        """Drivers worth waiting for: their frame would make it into the same batch."""
+        if len(self._drivers) < 2 or self._company_s <= 0:
+            return set()
+        return self._arrivals.expected(time.monotonic(), self._company_s) - ready
+
+    def _await(self, missing: set[int]) -> set[int]:
+        """Wait for these drivers' frames, but not for long."""
+        waiting = {fd: driver for fd, driver in self._drivers.items() if driver in missing}
+        poll = select.poll()
+        for fd in waiting:
+            poll.register(fd, select.POLLIN)
+        came: set[int] = set()
+        deadline = time.monotonic() + self._company_s
+        while waiting and (left_ms := int((deadline - time.monotonic()) * 1000 + 0.05)) > 0:
+            for fd, _ in poll.poll(left_ms):
+                poll.unregister(fd)
+                came.add(waiting.pop(fd))
+        for driver in came:
+            self._arrivals.note(driver, time.monotonic())
+        return came
+
+    def _take_orders(self) -> None:
+        while (received := self._channel.receive()) is not None:
+            order, descriptors = received
+            match order:
+                case Open():
+                    self._open(order, descriptors)
                 case Assign():
-                    self._waiting.pop(message.slot, None)
-                    self._pipeline.assign(message)
+                    self._pipeline.assign(order.driver, order.epoch, order.target)
                 case Recalibrate():
-                    self._pipeline.recalibrate(message.slot)
+                    self._pipeline.recalibrate(order.driver)
                 case Release():
-                    self._waiting.pop(message.slot, None)
-                    self._heard.pop(message.slot, None)
-                    self._pipeline.release(message.slot)
+                    self._release(order.driver)
 
+    def _open(self, order: Open, descriptors: list[int]) -> None:
+        border = len(ReaderEnd._fields)
+        cameras = FrameReader(ReaderEnd(*descriptors[:border]), order.camera_bytes)
+        pictures = FrameWriter(WriterEnd(*descriptors[border:]), self._picture_bytes)
+        self._pipeline.open(order.driver, cameras, pictures)
+        self._drivers[cameras.fileno()] = order.driver
+        self._poll.register(cameras.fileno(), select.POLLIN)
 
-def load_generator(name: str) -> Callable[[int], Any]:
-    """The function behind a dotted name ``module:function``.
-
-    Raises:
-        ValueError: there is none.
-    """
-    module, _, function = name.partition(":")
-    try:
-        found: Callable[[int], Any] = getattr(importlib.import_module(module), function)
-        return found
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{name!r} is no generator: {error}") from None
+    def _release(self, number: int) -> None:
+        driver = self._pipeline.release(number)
+        if driver is not None:
+            self._poll.unregister(driver.cameras.fileno())
+            del self._drivers[driver.cameras.fileno()]
+            driver.cameras.close()
+            driver.pictures.close()
+        self._arrivals.forget(number)
 
 
 def main() -> None:
-    """Entry point: ``python -m server.inference.process SETTINGS SOCKET CAMERAS PICTURES``."""
+    """Entry point: ``python -m server.inference.process SETTINGS SOCKET``."""
+    from server.logs import configure_logging
     from server.supervision import die_with_parent
 
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     die_with_parent()
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s inference: %(message)s")
+    # It has no children and nothing to put in order: ends at once, also when the model hangs.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     values = json.loads(sys.argv[1])
+    configure_logging(values.pop("log_level"), "inference")
+    gentle = values.pop("gentle")
     settings = InferenceSettings(**(values | {"mark": MarkSettings(**values["mark"])}))
-    end, cameras, pictures = (int(argument) for argument in sys.argv[2:5])
-    InferenceProcess(
-        settings,
-        Channel(socket.socket(fileno=end)),
-        FrameSlots(cameras, settings.slots, settings.camera_bytes),
-        FrameSlots(pictures, settings.slots, settings.picture_bytes),
-    ).run()
+    channel = Channel(socket.socket(fileno=int(sys.argv[2])))
+    try:
+        if gentle:
+            _import_gently()
+        from server.inference.pipeline import Pipeline
+
+        pipeline = Pipeline(settings)
+        pipeline.warm_up()
+        InferenceProcess(pipeline, channel, settings.company_s, settings.picture_bytes).run()
+    except Exception as error:
+        logger.exception("The inference process ends")
+        channel.send(LastWords(f"{type(error).__name__}: {error}"[:1000]))
+        sys.exit(1)
 
 
-def command_line(settings_json: str, descriptors: tuple[int, int, int]) -> list[str]:
-    """How the process is started."""
-    return [sys.executable, "-m", "server.inference.process", settings_json, *map(str, descriptors)]
+def _import_gently() -> None:
+    """Load the libraries at low priority, for a process that is started while calls run.
+
+    On Linux priority belongs to the thread, so a thread of its own gives way and the process's other
+    threads, started later, do not. Whatever cannot be imported is told by the import that needs it.
+    """
+
+    def load() -> None:
+        if sys.platform == "linux" and hasattr(os, "setpriority"):
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        with suppress(Exception):
+            import server.inference.pipeline  # noqa: F401
+
+    thread = threading.Thread(target=load, name="imports")
+    thread.start()
+    thread.join()
 
 
 if __name__ == "__main__":

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from server.provenance import MarkSettings, VisibleMark
+from server.provenance import MarkSettings, VisibleMark, font_for
 from server.targets.store import PreparedTarget
 from signaling.protocol import DriverState
+
+logger = logging.getLogger(__name__)
 
 Bytes = npt.NDArray[np.uint8]
 
 #: What is written on a still, by the driver's state.
-NOTICES: dict[DriverState, str] = {
+NOTICES: Final[dict[DriverState, str]] = {
     "calibrating": "Starting…",
     "live": "",
     "no_video": "No picture from the camera",
@@ -44,20 +48,21 @@ class Stills:
         self._load = load
         self._size = size
         self._mark = VisibleMark(mark, size)
+        self._low = mark.place.startswith("top")  # the notice keeps clear of the mark
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="stills")
         self._sets: dict[str, Future[dict[DriverState, Bytes]]] = {}
-        self._cards = {state: _to_i420(_with_notice(self._card(), text)) for state, text in NOTICES.items()}
+        self._cards = {state: _to_i420(self._with_notice(self._card(), state)) for state in NOTICES}
 
     def prepare(self, target: str) -> None:
         """Start drawing a target's stills, unless they are there already."""
         held = self._sets.get(target)
-        if held is None or (held.done() and held.exception() is not None):
+        if held is None or (held.done() and (held.cancelled() or held.exception() is not None)):
             self._sets[target] = self._threads.submit(self._draw, target)
 
-    def forget(self, target: str) -> None:
-        """Let go of a target's stills."""
-        if (drawing := self._sets.pop(target, None)) is not None:
-            drawing.cancel()
+    def keep_only(self, targets: set[str]) -> None:
+        """Let go of all other targets' stills."""
+        for target in self._sets.keys() - targets:
+            self._sets.pop(target).cancel()
 
     def ready(self, target: str | None) -> bool:
         """Whether this target's own stills can be shown."""
@@ -80,11 +85,16 @@ class Stills:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _draw(self, target: str) -> dict[DriverState, Bytes]:
-        photo = self._load(target).images[0]
-        photo = cv2.resize(photo, (self._size, self._size), interpolation=cv2.INTER_AREA)
+        try:
+            photo = self._load(target).images[0]
+            photo = cv2.resize(photo, (self._size, self._size), interpolation=cv2.INTER_AREA)
+        except Exception as error:
+            # The id of an upload is its key: it belongs in no log.
+            logger.warning("A target's picture cannot be shown: %s", type(error).__name__)
+            raise
         stills = {}
-        for state, text in NOTICES.items():
-            picture = _with_notice(photo.copy(), text)
+        for state in NOTICES:
+            picture = self._with_notice(photo.copy(), state)
             self._mark.apply(picture)
             stills[state] = _to_i420(picture)
         return stills
@@ -103,23 +113,24 @@ class Stills:
         )  # fmt: skip
         return card
 
-
-def _with_notice(picture: Bytes, text: str) -> Bytes:
-    """Write a notice on a dark band near the top of the picture, in place."""
-    if not text:
+    def _with_notice(self, picture: Bytes, state: DriverState) -> Bytes:
+        """Write a state's notice on a dark band, in place."""
+        text = NOTICES[state]
+        if not text:
+            return picture
+        size = self._size
+        font = font_for(text, max(11.0, size * 0.055))
+        left, top, right, bottom = font.getbbox(text)
+        pad = size // 32
+        width, height = int(right - left), int(bottom - top)
+        x = (size - width) // 2
+        y = size - size // 24 - height - 2 * pad if self._low else size // 24
+        band = picture[y : y + height + 2 * pad, max(x - pad, 0) : x + width + pad]
+        band[:] = (band * 0.35).astype(np.uint8)
+        image = Image.fromarray(picture)
+        ImageDraw.Draw(image).text((x - left, y + pad - top), text, font=font, fill=(255, 255, 255))
+        picture[:] = np.asarray(image)
         return picture
-    size = picture.shape[0]
-    font = ImageFont.load_default(max(11.0, size * 0.055))
-    left, top, right, bottom = font.getbbox(text)
-    pad = size // 32
-    width, height = int(right - left), int(bottom - top)
-    x, y = (size - width) // 2, size // 24
-    band = picture[y : y + height + 2 * pad, max(x - pad, 0) : x + width + pad]
-    band[:] = (band * 0.35).astype(np.uint8)
-    image = Image.fromarray(picture)
-    ImageDraw.Draw(image).text((x - left, y + pad - top), text, font=font, fill=(255, 255, 255))
-    picture[:] = np.asarray(image)
-    return picture
 
 
 def _to_i420(picture: Bytes) -> Bytes:
