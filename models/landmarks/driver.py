@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from models.landmarks import topology as face
 from models.landmarks.crop import face_size
-from models.landmarks.geometry import Float64, Pose, normalise
+from models.landmarks.features import (
+    close_lips,
+    eye_heights,
+    eye_widths,
+    gaze,
+    lip_gap,
+)
+from models.landmarks.geometry import Float64, Pose, canonical_face, normalise
 from models.landmarks.smoothing import OneEuroFilter, OneEuroSettings
+
+__all__ = ["CALIBRATION_S", "DriverMotion", "DriverTracker", "eye_heights"]
 
 #: How long the neutral pose and expression are averaged after the start or a recalibration, seconds.
 CALIBRATION_S = 1.0
-#: Share of the open eye's height at which an eye counts as closed; FaceMesh never reports zero.
-_CLOSED_SHARE = 0.35
+#: Afterwards the identity goes on as a running mean over about this much calm time, seconds.
+IDENTITY_MEMORY_S = 30.0
+#: The neutral position and distance follow a driver who settles elsewhere, with this time constant, seconds.
+SETTLE_S = 20.0
+#: How many seconds of observation a given first estimate of the identity is worth.
+PRIOR_S = 0.5
+#: Height of an eye, as a share of the driver's own open eye, at which it counts as closed (FaceMesh never
+#: reports zero: blinks of the training people end at 0.15 to 0.3) and as open.
+_CLOSED_SHARE, _OPEN_SHARE = 0.32, 0.96
+#: An eye is never taken for wide open below this height in eye widths: somebody may begin with closed eyes.
+_LEAST_OPEN = 0.16
+#: Longest time that one frame may count for, seconds: after a gap the next frame is still one frame.
+_LONGEST_STEP = 0.1
+
+_CALM_POINTS = np.concatenate(
+    [face.LIPS, *(face.SEMANTIC_GROUPS[f"{side}_eyebrow"] for side in ("right", "left"))]
+)
 
 
 @dataclass(frozen=True)
@@ -23,12 +47,16 @@ class DriverMotion:
     """How a driver's face differs from its own neutral state.
 
     Attributes:
-        expression: ``[478, 3]`` float64, normalised landmarks minus the driver's identity (Eq. 2).
+        expression: ``[478, 3]`` float64, normalised landmarks minus the driver's identity (Eq. 2, 11). The
+            identity's lips are closed: opening the mouth is expression even if it was never seen shut.
         closure: how far right and left eye are closed relative to the driver's own open eyes, 0..1.
         rotation: ``[3, 3]``, from the neutral head pose to the present one.
         shift: ``[3]``, motion of the head since neutral, in units of the normalised face.
         scale: size of the face relative to neutral (a driver who comes closer: > 1).
         calibrating: the neutral state is still being taken.
+        widening: how far right and left eye are open beyond their usual, 0 for not at all, 0.3 for 30 %.
+        gaze: ``[2]``, turn of the eyes since neutral, right and down, in eye widths.
+        identity: ``[478, 3]``, the driver's own neutral face, for proportions; the average face at first.
     """
 
     expression: Float64
@@ -37,31 +65,58 @@ class DriverMotion:
     shift: Float64
     scale: float
     calibrating: bool
+    widening: tuple[float, float] = (0.0, 0.0)
+    gaze: Float64 = field(default_factory=lambda: np.zeros(2))
+    identity: Float64 = field(default_factory=canonical_face)
 
 
 class DriverTracker:
     """State of one driver from frame to frame.
 
-    The identity of the driver is the running mean of its normalised landmarks over the calibration
-    (many-shot separation with one person, Eq. 10), the neutral pose likewise. Motion is usable from the
-    first frame on: the mean so far stands in until the calibration is over.
+    The driver's identity is the running mean of its normalised landmarks (many-shot separation with one
+    person, Eq. 10): of all frames during the calibration, and afterwards of calm ones, so that long
+    talking or smiling does not become identity. The neutral pose is the mean pose of the calibration.
+    Motion is usable from the first frame on: the mean so far stands in until the calibration is over.
+
+    Everything counts seconds, not frames; a change of frame rate changes nothing. A face that was lost
+    for longer than the filter's ``reset_after`` starts the filter anew, but keeps identity and neutral.
 
     Args:
         smoothing: of the landmarks.
+        identity: ``[478, 3]`` normalised, a first estimate of the driver's neutral face (average plus
+            few-shot identity, Eq. 6). Observation takes its place as it outweighs :data:`PRIOR_S`.
     """
 
-    def __init__(self, smoothing: OneEuroSettings | None = None) -> None:
+    def __init__(
+        self, smoothing: OneEuroSettings | None = None, *, identity: npt.ArrayLike | None = None
+    ) -> None:
         self._filter = OneEuroFilter(smoothing)
+        self._eyes_filter = OneEuroFilter(OneEuroSettings(min_cutoff=1.5, beta=20.0))
         self.recalibrate()
+        if identity is not None:
+            self.suggest_identity(identity)
+
+    @property
+    def identity(self) -> Float64 | None:
+        """The driver's neutral face so far, ``[478, 3]``, its lips closed; None before any frame."""
+        return self._identity
+
+    def suggest_identity(self, identity: npt.ArrayLike) -> None:
+        """Blend in an estimate of the neutral face, as if it had been observed for :data:`PRIOR_S`."""
+        self._take_identity(close_lips(np.asarray(identity, np.float64)), PRIOR_S)
 
     def recalibrate(self) -> None:
         """Take identity and neutral pose anew from the next frames."""
-        self._count = 0
         self._began: float | None = None
-        self._identity: Float64 = np.zeros((face.LANDMARK_COUNT, 3))
+        self._time = 0.0
+        self._identity: Float64 | None = None
+        self._weight = 0.0
         self._poses: list[Pose] = []
         self._neutral: Pose | None = None
+        self._open_seen: list[Float64] = []
         self._open = np.zeros(2)
+        self._gaze = np.zeros(2)
+        self._gaze_weight = 0.0
 
     def update(self, landmarks: npt.ArrayLike, time_s: float) -> DriverMotion:
         """Take one frame's landmarks.
@@ -71,50 +126,105 @@ class DriverTracker:
             time_s: when the frame was taken, seconds.
 
         Raises:
-            ValueError: the landmarks are not finite or lie all in one place.
+            ValueError: the landmarks are not finite or lie all in one place; nothing is taken in.
         """
         points = np.asarray(landmarks, np.float64)
         normalise(points)  # refuse degenerate input before it reaches the filter
-        smooth = self._filter(points, time_s, scale=max(face_size(points), 1.0))
-        normalised, pose = normalise(smooth)
-        if self._began is None:
-            self._began = time_s
-        calibrating = time_s - self._began < CALIBRATION_S
-        heights = eye_heights(normalised)
-        if calibrating or self._neutral is None:
-            self._count += 1
-            self._identity += (normalised - self._identity) / self._count
-            self._poses.append(pose)
-            self._neutral = _mean_pose(self._poses)
-            self._open = np.maximum(self._open, heights)
-        # an eye that opens wider than ever seen is the better measure of "open"; forget it slowly
-        self._open = np.maximum(self._open * 0.9995, heights)
-        neutral = self._neutral
-        share = heights / np.maximum(self._open, 1e-6)
-        closure = np.clip((0.9 - share) / (0.9 - _CLOSED_SHARE), 0.0, 1.0)
+        normalised, pose = normalise(self._filter(points, time_s, scale=max(face_size(points), 1.0)))
+        first = self._began is None
+        began = time_s if self._began is None else self._began
+        step = _LONGEST_STEP / 3 if first else min(max(time_s - self._time, 0.0), _LONGEST_STEP)
+        self._began, self._time = began, time_s
+        calibrating = time_s - began < CALIBRATION_S
+
+        self._follow_identity(close_lips(normalised), lip_gap(normalised), step, calibrating)
+        self._follow_pose(pose, step, calibrating)
+        closure, widening = self._lids(normalised, step, calibrating)
+        looking = self._look(normalised, closure, step, calibrating, time_s)
+        identity, neutral = self._identity, self._neutral
+        assert identity is not None
+        assert neutral is not None
         return DriverMotion(
-            expression=normalised - self._identity,
+            expression=normalised - identity,
             closure=(float(closure[0]), float(closure[1])),
             rotation=pose.rotation @ neutral.rotation.T,
             shift=(pose.translation - neutral.translation) / neutral.scale,
             scale=pose.scale / neutral.scale,
             calibrating=calibrating,
+            widening=(float(widening[0]), float(widening[1])),
+            gaze=looking,
+            identity=identity,
         )
 
+    def _take_identity(self, observed: Float64, weight: float) -> None:
+        self._weight = min(self._weight + weight, IDENTITY_MEMORY_S)
+        if self._identity is None:
+            self._identity = observed.copy()
+        elif self._weight > 0:
+            self._identity = self._identity + (weight / self._weight) * (observed - self._identity)
 
-def eye_heights(normalised: npt.NDArray[np.floating]) -> Float64:
-    """Mean distance between the lids of right and left eye, ``[2]``, in the landmarks' unit."""
-    lids = (
-        (face.RIGHT_EYE_UPPER, face.RIGHT_EYE_LOWER),
-        (face.LEFT_EYE_UPPER, face.LEFT_EYE_LOWER),
-    )
-    middle = slice(2, -2)
-    return np.array(
-        [
-            np.linalg.norm(normalised[lower[middle]] - normalised[upper[middle]], axis=1).mean()
-            for upper, lower in lids
-        ]
-    )
+    def _follow_identity(self, closed: Float64, gap: float, step: float, calibrating: bool) -> None:
+        """Running mean (Eq. 10) in which the more a frame departs from calm, the less it counts."""
+        # an open mouth has also lowered chin and cheeks, which closing the lips does not take back
+        calm = np.exp(-((gap / 0.12) ** 2))
+        if self._identity is not None and not calibrating:
+            departure = np.sqrt(((closed - self._identity)[_CALM_POINTS] ** 2).sum(1).mean())
+            calm *= np.exp(-((departure / 0.06) ** 2))
+        self._take_identity(closed, step * max(float(calm), 0.05 if calibrating else 0.0))
+
+    def _follow_pose(self, pose: Pose, step: float, calibrating: bool) -> None:
+        neutral = self._neutral
+        if neutral is None or calibrating:
+            self._poses.append(pose)
+            self._neutral = _mean_pose(self._poses)
+            return
+        self._poses = []
+        share = step / SETTLE_S
+        self._neutral = Pose(
+            neutral.scale * (pose.scale / neutral.scale) ** share,
+            neutral.rotation,  # who looks aside for long means to look aside
+            neutral.translation + share * (pose.translation - neutral.translation),
+        )
+
+    def _lids(self, normalised: Float64, step: float, calibrating: bool) -> tuple[Float64, Float64]:
+        """Closure and widening of both eyes, measured on the driver's own open eyes."""
+        heights = eye_heights(normalised)
+        if calibrating or not self._open.any():
+            self._open_seen.append(heights)
+            # blinks pass below the upper quartile; a moment of surprise does not set it
+            self._open = np.percentile(self._open_seen, 75, axis=0)
+        else:
+            self._open_seen = []
+            # a running quantile: rises slowly while the eyes are wider than it, falls more slowly still
+            seen = heights > 0.6 * self._open  # blinks say nothing about open eyes
+            rate = np.where(heights > self._open, 0.10, -0.05) * seen
+            self._open = self._open * (1.0 + step * rate)
+        self._open = np.maximum(self._open, _LEAST_OPEN * eye_widths(normalised))
+        share = heights / self._open
+        # Eyes mostly move together, and noise does not: small differences are shared, a wink is kept.
+        mean = share.mean()
+        apart = share - mean
+        difference = abs(float(share[0] - share[1]))
+        kept = np.clip((difference - 0.1) / 0.3, 0.0, 1.0)
+        share = mean + apart * kept
+        closure = np.clip((_OPEN_SHARE - share) / (_OPEN_SHARE - _CLOSED_SHARE), 0.0, 1.0)
+        return closure, np.clip(share - 1.02, 0.0, 0.35)
+
+    def _look(
+        self, normalised: Float64, closure: Float64, step: float, calibrating: bool, time_s: float
+    ) -> Float64:
+        """Turn of the eyes since neutral; irises behind closed lids are guesses and do not count."""
+        seen = 1.0 - min(float(closure.max()) * 1.5, 1.0)
+        looking = gaze(normalised)
+        weight = step * seen
+        if calibrating or self._gaze_weight == 0:
+            self._gaze_weight += weight
+            share = weight / self._gaze_weight if self._gaze_weight > 0 else 0.0
+        else:
+            share = weight / SETTLE_S  # people look about: neutral follows only slowly
+        self._gaze = self._gaze + share * (looking - self._gaze)
+        turned = (looking - self._gaze) * seen
+        return self._eyes_filter(turned, time_s)
 
 
 def _mean_pose(poses: list[Pose]) -> Pose:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 Float32 = npt.NDArray[np.float32]
+
+#: Samples along a feature in the tables of its edges, and the part of u that they cover.
+_SAMPLES: Final = 256
+_TABLE_FROM, _TABLE_TO = -0.25, 1.25
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,46 @@ class FeatureFrame:
     def local_grid(self, window: tuple[slice, slice]) -> tuple[Float32, Float32]:
         """(u, v) of every pixel of a window, each ``[rows, columns]``."""
         rows, columns = window
-        x, y = np.meshgrid(
-            np.arange(columns.start, columns.stop, dtype=np.float32),
-            np.arange(rows.start, rows.stop, dtype=np.float32),
+        x = np.arange(columns.start, columns.stop, dtype=np.float32) - self.origin[0]
+        y = (np.arange(rows.start, rows.stop, dtype=np.float32) - self.origin[1])[:, None]
+        (ax, ay), squared = self.along / self.width, np.float32(1.0 / self.width)
+        return (
+            np.asarray((x * ax + y * ay) * squared, np.float32),
+            np.asarray((y * ax - x * ay) * squared, np.float32),
         )
-        local = self.to_local(np.stack([x, y], axis=-1))
-        return local[..., 0], local[..., 1]
+
+
+class EdgeTable:
+    """Heights of a feature's edges along it, looked up for every pixel of a window at once.
+
+    Args:
+        edges: chains of points (u, v) ``[P, 2]``; each edge is straight between its points and flat
+            beyond its ends.
+    """
+
+    def __init__(self, edges: Sequence[Float32]) -> None:
+        at = np.linspace(_TABLE_FROM, _TABLE_TO, _SAMPLES)
+        columns = []
+        for edge in edges:
+            order = np.argsort(edge[:, 0])
+            columns.append(np.interp(at, edge[order, 0], edge[order, 1]))
+        self.heights = np.stack(columns).astype(np.float32)
+
+    @staticmethod
+    def index(u: Float32) -> npt.NDArray[np.intp]:
+        """Where in the table each u is found."""
+        scale = (_SAMPLES - 1) / (_TABLE_TO - _TABLE_FROM)
+        return np.clip((u - _TABLE_FROM) * scale + 0.5, 0, _SAMPLES - 1).astype(np.intp)
+
+    def at(self, index: npt.NDArray[np.intp]) -> list[Float32]:
+        """Height of each edge at each place, arrays of the shape of ``index``."""
+        return [row[index] for row in self.heights]
+
+
+def smoothstep(x: Float32, low: float, high: float) -> Float32:
+    """0 below ``low``, 1 above ``high``, smooth between."""
+    t = np.clip((x - low) * np.float32(1.0 / (high - low)), 0.0, 1.0)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def curve(local: Float32, at: Float32) -> Float32:
@@ -86,9 +126,3 @@ def curve(local: Float32, at: Float32) -> Float32:
     order = np.argsort(local[:, 0])
     u, v = local[order, 0], local[order, 1]
     return np.asarray(np.interp(at.ravel(), u, v).reshape(at.shape), np.float32)
-
-
-def smoothstep(x: Float32, low: float, high: float) -> Float32:
-    """0 below ``low``, 1 above ``high``, smooth between."""
-    t = np.clip((x - low) / (high - low), 0.0, 1.0)
-    return np.asarray(t * t * (3 - 2 * t), np.float32)

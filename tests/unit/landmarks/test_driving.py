@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from models.landmarks import topology as face
 from models.landmarks.driver import DriverMotion, DriverTracker, eye_heights
+from models.landmarks.features import eye_widths, gaze, lip_gap, mouth_width
 from models.landmarks.geometry import Pose, denormalise, normalise, yaw_pitch_roll
 from models.landmarks.retarget import MAX_YAW, RetargetTarget, retarget
 
@@ -71,7 +72,8 @@ def test_the_drivers_face_shape_does_not_leak() -> None:
     results = []
     for shape in (face_of(0.8, 0.2), face_of(1.2, -0.2)):
         tracker, time = calibrated(shape)
-        results.append(retarget(follow(tracker, denormalise(opened(shape, 0.2), POSE), time), target))
+        talking = opened(shape, 0.2 * mouth_width(shape))
+        results.append(retarget(follow(tracker, denormalise(talking, POSE), time), target))
     np.testing.assert_allclose(results[0], results[1], atol=1.0)
 
 
@@ -143,17 +145,82 @@ def test_a_driver_who_walks_away_stays_in_the_picture() -> None:
 def test_motion_is_usable_from_the_first_frame() -> None:
     motion = DriverTracker().update(denormalise(face_of(1.0, 0.0), POSE), 5.0)
     assert motion.calibrating
-    assert np.abs(motion.expression).max() < 1e-9
+    assert np.abs(motion.expression).max() < 0.01  # the lips' own small gap
     np.testing.assert_allclose(motion.rotation, np.eye(3), atol=1e-9)
 
 
 def test_recalibration_takes_the_present_state_as_neutral() -> None:
     shape = face_of(1.0, 0.0)
     tracker, time = calibrated(shape)
-    smile = denormalise(opened(shape, 0.2), POSE)
-    assert np.abs(follow(tracker, smile, time).expression).max() > 0.15
+    frown = shape.copy()
+    frown[np.concatenate([face.RIGHT_EYEBROW_UPPER, face.LEFT_EYEBROW_UPPER]), 1] += 0.2
+    frowning = denormalise(frown, POSE)
+    assert np.abs(follow(tracker, frowning, time).expression).max() > 0.15
     tracker.recalibrate()
-    assert np.abs(follow(tracker, smile, time + 2).expression).max() < 0.02
+    assert np.abs(follow(tracker, frowning, time + 2).expression).max() < 0.02
+
+
+def test_a_driver_who_begins_talking_still_closes_the_targets_mouth() -> None:
+    """Opening is measured from closed lips, not from whatever mouth the calibration happened to see."""
+    shape = face_of(1.0, 0.0)
+    tracker, time = calibrated(opened(shape, 0.25))
+    closed = retarget(follow(tracker, denormalise(shape, POSE), time), target_of(shape))
+    assert lip_gap(normalise(closed)[0]) < 0.01
+    talking = retarget(follow(tracker, denormalise(opened(shape, 0.25), POSE), time + 1), target_of(shape))
+    assert lip_gap(normalise(talking)[0]) > 0.15
+
+
+def test_a_smiling_photo_closes_its_mouth_with_the_driver() -> None:
+    shape = face_of(1.0, 0.0)
+    tracker, time = calibrated(shape)
+    shown = retarget(follow(tracker, denormalise(shape, POSE), time), target_of(opened(shape, 0.2)))
+    assert lip_gap(normalise(shown)[0]) < 0.01
+
+
+def test_the_eyes_turn_with_the_drivers() -> None:
+    shape = face_of(1.0, 0.0)
+    tracker, time = calibrated(shape)
+    aside = shape.copy()
+    aside[468:478, 0] += 0.1 * eye_widths(shape)[0]
+    motion = follow(tracker, denormalise(aside, POSE), time)
+    assert motion.gaze[0] == pytest.approx(0.1, abs=0.03)
+    shown, _ = normalise(retarget(motion, target_of(shape)))
+    before, _ = normalise(denormalise(shape, TARGET_POSE))
+    assert gaze(shown)[0] - gaze(before)[0] == pytest.approx(0.08, abs=0.03)
+
+
+def test_a_suggested_identity_serves_until_observation_outweighs_it() -> None:
+    shape = face_of(1.1, 0.1)
+    tracker = DriverTracker(identity=shape)
+    frown = shape.copy()
+    frown[face.RIGHT_EYEBROW_UPPER, 1] += 0.2
+    first = tracker.update(denormalise(frown, POSE), 0.0).expression
+    assert np.abs(first[face.RIGHT_EYEBROW_UPPER]).max() > 0.15  # without it this would be neutral
+    for frame in range(1, 90):
+        motion = tracker.update(denormalise(frown, POSE), frame / 30)
+    assert np.abs(motion.expression[face.RIGHT_EYEBROW_UPPER]).max() < 0.12
+
+
+@pytest.mark.parametrize("fps", [10, 30, 60])
+def test_the_frame_rate_does_not_change_the_identity(fps: int) -> None:
+    shape = face_of(1.0, 0.0)
+    tracker = DriverTracker()
+    for frame in range(3 * fps):
+        time = frame / fps
+        state = opened(shape, 0.15) if time % 0.5 < 0.2 else shape
+        tracker.update(denormalise(state, POSE), time)
+    assert tracker.identity is not None
+    np.testing.assert_allclose(tracker.identity[face.RIGID], shape[face.RIGID], atol=1e-3)
+    np.testing.assert_allclose(tracker.identity[face.LIPS], shape[face.LIPS], atol=0.08)
+
+
+def test_a_lost_face_that_returns_keeps_its_neutral_state() -> None:
+    shape = face_of(1.0, 0.0)
+    tracker, time = calibrated(shape)
+    motion = tracker.update(denormalise(opened(shape, 0.2), POSE), time + 30.0)
+    assert not motion.calibrating
+    assert lip_gap(motion.expression + motion.identity) > 0.15
+    np.testing.assert_allclose(motion.rotation, np.eye(3), atol=1e-6)
 
 
 @pytest.mark.parametrize("bad", [np.zeros((478, 3)), np.full((478, 3), np.nan)])
@@ -163,4 +230,4 @@ def test_degenerate_landmarks_leave_the_tracker_as_it_was(bad: np.ndarray) -> No
     with pytest.raises(ValueError, match="landmarks"):
         tracker.update(bad, time)
     motion = tracker.update(denormalise(shape, POSE), time + 0.03)
-    assert np.abs(motion.expression).max() < 1e-3
+    assert np.abs(motion.expression).max() < 0.01

@@ -1,0 +1,104 @@
+"""The mesh flow in NumPy: displacement of landmarks splatted wide and narrow, then brought nearer to exact.
+
+Same splats as :mod:`models.mesh_maps` gives the network, for single pictures on one core, and with two
+additions: a third, narrower splat of what the first two leave, so that brows and lips arrive where they
+should; and points of the skull around the face, which the detector does not see but which move with it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from models.landmarks import topology as face
+from models.landmarks.geometry import Pose, similarity
+from models.mesh_maps import COARSE, FILL, FINE, STILL
+
+Float32 = npt.NDArray[np.float32]
+
+#: Cells a side on which the flow is splatted before it is enlarged to the picture.
+FLOW_SIZE: Final = 64
+#: Width of the correcting splats, as a share of the crop, and the weight of "no correction" against them.
+_EXACT, _EXACT_STILL = 0.016, 0.08
+#: Share of the crop at its edge over which the flow goes to zero: nothing is drawn in from outside.
+_EDGE: Final = 0.07
+_CENTRES: Final = ((np.arange(FLOW_SIZE) + 0.5) / FLOW_SIZE).astype(np.float32)
+_RISE: Final = np.clip(np.minimum(_CENTRES, 1 - _CENTRES) / _EDGE, 0, 1)
+_WINDOW: Final = np.multiply.outer(_RISE, _RISE)[..., None] * np.ones(1, np.float32)
+
+#: Skull points: of the oval above the mouth, how far out (times the distance from the face's middle) and at
+#: which depth between the oval's own (0) and the ears' (1).
+_UPPER_OVAL: Final = np.concatenate([face.FACE_OVAL[:11], face.FACE_OVAL[-10:]])
+_RINGS: Final = ((1.18, 0.5), (1.42, 0.8))
+
+
+def skull_points(landmarks: Float32) -> Float32:
+    """Points of hair and ears around the upper face, ``[42, 3]``, in the landmarks' unit."""
+    oval = landmarks[_UPPER_OVAL]
+    middle = landmarks[face.RIGID].mean(0)
+    ears = float(landmarks[[127, 356, 234, 454], 2].mean())
+    rings = []
+    for reach, depth in _RINGS:
+        ring = middle + (oval - middle) * np.float32(reach)
+        ring[:, 2] = oval[:, 2] + depth * (ears - oval[:, 2])
+        rings.append(ring)
+    return np.concatenate(rings).astype(np.float32)
+
+
+def moved_with_skull(points: Float32, photo: Float32, shown: Float32) -> Float32:
+    """Where points fixed to the skull go as the landmarks go from ``photo`` to ``shown``, ``[P, 2]``.
+
+    Degenerate landmarks (all in one place) leave the points where they are.
+    """
+    try:
+        motion = similarity(photo[face.RIGID], shown[face.RIGID])
+    except ValueError:
+        return np.asarray(points[:, :2], np.float32)
+    return np.asarray(_apply(motion, points)[:, :2], np.float32)
+
+
+def _apply(motion: Pose, points: Float32) -> npt.NDArray[np.float64]:
+    return motion.scale * points @ motion.rotation.T + motion.translation
+
+
+def mesh_flow(shown: Float32, photo: Float32) -> Float32:
+    """Flow that shows the photo's points where they are wanted.
+
+    Args:
+        shown, photo: ``[N, 2]`` in units of the crop (0..1).
+
+    Returns:
+        ``[FLOW_SIZE, FLOW_SIZE, 2]``: at each place, where in the photo to look, relative to it, in units
+        of the crop; zero in the background and at the crop's edge.
+    """
+    displacement = (photo - shown).T.astype(np.float32)  # [2, N]
+    squared = np.square(_CENTRES[:, None] - np.clip(shown, -1, 2).T[:, None, :])  # [2, size, N]
+    coarse = _splat(squared, displacement, COARSE)
+    flow = coarse[:2] / (coarse[2] + STILL)
+    fine = _splat(squared, displacement, FINE)
+    flow = (fine[:2] + FILL * flow) / (fine[2] + FILL)
+    left = displacement - _at(flow, shown)
+    exact = _splat(squared, left, _EXACT)
+    flow = flow + exact[:2] / (exact[2] + _EXACT_STILL)
+    return np.asarray(flow.transpose(1, 2, 0) * _WINDOW, np.float32)
+
+
+def _splat(squared: Float32, attributes: Float32, width: float) -> Float32:
+    """Sums of the two attributes and of the weights, ``[3, size, size]``."""
+    across, down = np.exp(squared * np.float32(-0.5 / width**2))
+    rows = np.concatenate([down * attributes[0], down * attributes[1], down])
+    return np.asarray((rows @ across.T).reshape(3, FLOW_SIZE, FLOW_SIZE))
+
+
+def _at(maps: Float32, points: Float32) -> Float32:
+    """Maps ``[C, size, size]`` at points (units of the crop), ``[C, N]``."""
+    place = np.clip(points * FLOW_SIZE - 0.5, 0, FLOW_SIZE - 1.001)
+    whole = place.astype(np.intp)
+    part = (place - whole).astype(np.float32)
+    x, y = whole.T
+    px, py = part.T
+    top = maps[:, y, x] * (1 - px) + maps[:, y, x + 1] * px
+    bottom = maps[:, y + 1, x] * (1 - px) + maps[:, y + 1, x + 1] * px
+    return np.asarray(top * (1 - py) + bottom * py)
