@@ -51,7 +51,7 @@ export class Controller {
   }
 
   recalibrate() {
-    this.signaling.send({ type: "media.recalibrate" });
+    this.#ask({ type: "media.recalibrate" });
   }
 
   /** A track of this person's changed; tell the sessions and the others. */
@@ -79,9 +79,8 @@ export class Controller {
   /** The person's answer to a direct request. */
   answerDirect(request, agreed) {
     if (agreed) this.directAsked.add(request);
-    this.signaling.send(
-      agreed ? { type: "relay.accept", request, mode: "direct" } : { type: "relay.decline", request },
-    );
+    if (agreed) this.#ask({ type: "relay.accept", request, mode: "direct" });
+    else this.#quietly({ type: "relay.decline", request });
   }
 
   /** Show the target again: the direct call ends, the reenacted one goes on or begins anew. */
@@ -89,7 +88,7 @@ export class Controller {
     const call = directCall(this.store.state);
     if (!call) return;
     this.#revoke(call.id);
-    this.signaling.send({ type: "call.leave", call: call.id });
+    this.#quietly({ type: "call.leave", call: call.id });
   }
 
   /** Take back one's own request for a direct call. */
@@ -97,7 +96,7 @@ export class Controller {
     for (const [request, { mode }] of Object.entries(this.store.state.outgoing)) {
       if (mode !== "direct") continue;
       this.directAsked.delete(request);
-      this.signaling.send({ type: "relay.cancel", request });
+      this.#quietly({ type: "relay.cancel", request });
     }
   }
 
@@ -162,7 +161,7 @@ export class Controller {
   #asked(message) {
     const answer = answerTo(this.store.state, message);
     if (answer === "accept") {
-      this.signaling.send({ type: "relay.accept", request: message.request, mode: message.mode });
+      this.#quietly({ type: "relay.accept", request: message.request, mode: message.mode });
     } else if (answer === "ask") {
       this.ask(message);
     }
@@ -212,9 +211,7 @@ export class Controller {
     if (!shouldCall(state)) return;
     const to = uncalled(state).filter((terminal) => !this.declined.has(terminal));
     if (to.length === 0) return;
-    this.signaling.request({ type: "relay.request", kind: "video", mode: "reenacted", to }).catch(() => {
-      // They left or called meanwhile; if not, the next look at the state calls again.
-    });
+    this.#quietly({ type: "relay.request", kind: "video", mode: "reenacted", to });
   }
 
   /**
@@ -225,7 +222,7 @@ export class Controller {
     this.leaveTimer ??= setTimeout(() => {
       this.leaveTimer = null;
       for (const call of unconsented(this.store.state, this.consented)) {
-        this.signaling.send({ type: "call.leave", call });
+        this.#quietly({ type: "call.leave", call });
       }
     }, SETTLE_MS);
   }
@@ -237,6 +234,11 @@ export class Controller {
         this.say("serverSays", { message: error.message });
       }
     });
+  }
+
+  /** Send what may have been overtaken by events; then the state that follows says what holds. */
+  #quietly(message) {
+    this.signaling.request(message).catch(() => {});
   }
 
   #tellMedia() {

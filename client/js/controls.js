@@ -78,7 +78,7 @@ export class Controls {
     const { button, label } = this.buttons.get("direct");
     button.disabled = remotes(state).length === 0;
     button.setAttribute("aria-pressed", String(Boolean(direct)));
-    setText(label, t(direct ? "directEnd" : waiting ? "directWaiting" : "directButton"));
+    setText(label, t(direct ? "directHide" : waiting ? "directWaiting" : "directButton"));
     this.buttons.get("recalibrate").button.disabled = !state.me.camera;
   }
 

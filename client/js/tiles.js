@@ -1,7 +1,7 @@
 // The others' pictures in a call: one tile each, in a grid, with what is to be said about each.
 
 import { $, icon, make, setText } from "./dom.js";
-import { bestGrid } from "./layout.js";
+import { arrange } from "./layout.js";
 import { isLive, remotes, tileSentence } from "./state.js";
 import { t } from "./strings.js";
 
@@ -109,8 +109,11 @@ export class Tiles {
   }
 
   #arrange() {
-    const box = this.container.getBoundingClientRect();
-    const grid = bestGrid({ width: box.width, height: box.height, count: this.tiles.size, ratio: this.direct ? 4 / 3 : 1 });
+    const { clientWidth: width, clientHeight: height } = $("#stage");
+    this.container.classList.toggle("upright", width <= height);
+    const stage = { width, height, count: this.tiles.size, ratio: this.direct ? 4 / 3 : 1 };
+    const grid = arrange(stage, $("#self").offsetWidth);
+    this.container.style.setProperty("inset", `0 ${grid.right}px ${grid.bottom}px 0`);
     this.container.style.setProperty("--columns", grid.columns);
     this.container.style.setProperty("--tile-width", `${grid.width}px`);
     this.container.style.setProperty("--tile-height", `${grid.height}px`);
