@@ -13,7 +13,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.pictures import decode
 
-PATIENCE_S = 30.0
+#: How long the tests wait for what must come; much longer than it takes, for busy machines.
+PATIENCE_S = 45.0
 
 
 @dataclass

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -91,10 +92,29 @@ class Service:
         (worker,) = (p for p in self.family()[0].children() if "worker" in p.cmdline())
         return worker
 
-    def inference(self) -> psutil.Process:
-        """The inference process: of the worker's children the one that holds the models."""
-        children = [p for p in self.worker().children() if "resource_tracker" not in " ".join(p.cmdline())]
-        return max(children, key=lambda process: process.memory_info().rss)
+    def inference(self) -> list[psutil.Process]:
+        """The inference processes: the one that serves first, then the one that stands by."""
+        children = [p for p in self.worker().children() if "server.inference.process" in p.cmdline()]
+        return sorted(children, key=lambda process: process.create_time())
+
+    def wait_until_whole(self, killed: Sequence[psutil.Process], within: float = 60.0) -> None:
+        """Wait until a worker and an inference process run that are none of those killed."""
+        gone = {process.pid for process in killed}
+        until = time.monotonic() + within
+        while True:
+            with suppress(psutil.NoSuchProcess, ValueError):
+                present = [self.worker(), *self.inference()]
+                if len(present) > 1 and not gone & {process.pid for process in present}:
+                    return
+            assert time.monotonic() < until, "what was killed was not started again"
+            time.sleep(0.1)
+
+    def wait_until_said(self, words: str, within: float = 20.0) -> None:
+        """Wait until the log has these words."""
+        until = time.monotonic() + within
+        while words not in self.log.read_text():
+            assert time.monotonic() < until, f"{words!r} was not said:\n{self.log.read_text()}"
+            time.sleep(0.1)
 
     def stop(self, number: int = signal.SIGTERM, within: float = 15.0) -> int:
         """Signal it and wait for its end; returns its exit status."""

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.e2e.service import Service, wait_until_gone
@@ -47,7 +46,7 @@ def test_no_process_outlives_a_main_process_that_was_killed(own_service: Service
 
 
 def test_banner_names_the_address_and_a_taken_port_is_told(own_service: Service, tmp_path: Path) -> None:
-    assert f"http://localhost:{own_service.port}/" in own_service.log.read_text()
+    own_service.wait_until_said(f"http://localhost:{own_service.port}/")
     other = Service(tmp_path / "other")
     (tmp_path / "other").mkdir()
     other.port = own_service.port
@@ -57,5 +56,6 @@ def test_banner_names_the_address_and_a_taken_port_is_told(own_service: Service,
     text = other.log.read_text()
     assert f"Port {own_service.port}" in text
     assert "Traceback" not in text
+    family = own_service.family()
     assert own_service.stop() == 0
-    assert [p for p in psutil.process_iter() if p.ppid() == own_service.process.pid] == []  # type: ignore[union-attr]
+    assert wait_until_gone(family, within=2) == []

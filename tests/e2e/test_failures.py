@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import psutil
@@ -34,27 +34,31 @@ def targets(gallery: dict[str, np.ndarray]) -> list[str]:
     return [target for target in gallery if target != "astronaut"][:2]
 
 
-def kill_and_wait_for_another(find: Callable[[], psutil.Process], pair: list[Participant]) -> None:
-    """Kill a process of the service without warning, and wait until another one has its place."""
-    victim = find()
-    victim.send_signal(signal.SIGKILL)
-
-    def another() -> bool:
-        try:
-            return find().pid != victim.pid
-        except (psutil.NoSuchProcess, ValueError):
-            return False
-
-    pair[0].eventually(another, "another process in its place")
+def kill(processes: Sequence[psutil.Process]) -> None:
+    """End processes of the service without warning."""
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
 
 
-@pytest.mark.parametrize("process", ["inference", "worker"])
-def test_the_picture_goes_on_after_a_process_was_killed(
-    pair: list[Participant], service: Service, gallery: dict[str, np.ndarray], process: str
+VICTIMS: dict[str, Callable[[Service], list[psutil.Process]]] = {
+    "the inference process that serves": lambda service: service.inference()[:1],
+    "every inference process": lambda service: service.inference(),
+    "the media worker": lambda service: [service.worker()],
+}
+
+
+@pytest.mark.parametrize("victims", VICTIMS.values(), ids=VICTIMS)
+def test_the_picture_goes_on_after_processes_were_killed(
+    pair: list[Participant],
+    service: Service,
+    gallery: dict[str, np.ndarray],
+    victims: Callable[[Service], list[psutil.Process]],
 ) -> None:
     for someone in pair:
         someone.watch()
-    kill_and_wait_for_another(getattr(service, process), pair)
+    killed = victims(service)
+    kill(killed)
+    service.wait_until_whole(killed)
     for index, someone in enumerate(pair):
         someone.expect_state("live")
         someone.expect_pictures_to_follow()
@@ -68,7 +72,9 @@ def test_inference_killed_again_and_again_never_shows_the_camera(
     for someone in pair:
         someone.watch()
     for _ in range(3):
-        kill_and_wait_for_another(service.inference, pair)
+        killed = service.inference()
+        kill(killed)
+        service.wait_until_whole(killed)
     for someone in pair:
         someone.expect_state("live")
         someone.expect_pictures_to_follow()

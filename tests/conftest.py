@@ -1,0 +1,20 @@
+"""What all tests share: the order in which they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+_ORDER = ("unit", "integration", "e2e")
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick tests first: what they find need not be looked for in a browser."""
+
+    def place(item: pytest.Item) -> int:
+        kind = item.path.relative_to(_HERE).parts[0] if item.path.is_relative_to(_HERE) else ""
+        return _ORDER.index(kind) if kind in _ORDER else 0
+
+    items.sort(key=place)
