@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from server.media.aiortc_peer import AiortcPeerFactory
 from server.media.colour import i420_to_rgb, rgb_to_i420
 from server.media.interfaces import Inference
+from server.media.mends.gathering import bound_gathering
 from server.media.mends.vp8_encoder import bounds_for
 from server.media.service import Limits, MediaService
 from signaling.protocol import (
@@ -221,6 +222,8 @@ class Browser:
         self.connection.addTransceiver("audio", "recvonly")
 
     async def offer(self) -> SessionSignal:
+        for transceiver in self.connection.getTransceivers():  # also without a network there is loopback
+            bound_gathering(transceiver.receiver.transport.transport.iceGatherer._connection)
         await self.connection.setLocalDescription(await self.connection.createOffer())
         return SessionSignal(
             terminal=self.terminal,
