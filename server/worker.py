@@ -383,4 +383,6 @@ def _on_signals(stop: asyncio.Event, abort: asyncio.Event) -> None:
         stop.set()
 
     loop.add_signal_handler(signal.SIGTERM, drain)
-    loop.add_signal_handler(signal.SIGINT, end)
+    # Ignored by who started it: Ctrl-C is then for that one to act on, and inference ignores it as well.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGINT, end)
