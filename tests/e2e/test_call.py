@@ -78,6 +78,7 @@ def test_each_sees_the_other_and_themselves_as_the_target(
     assert recognise(call.ben.picture("remote"), gallery) == call.ada_target
     assert recognise(call.ada.picture("self"), gallery) == call.ada_target
     assert recognise(call.ben.picture("self"), gallery) == call.ben_target
+    call.ada.expect_pictures_to_follow()
     call.ada.page.screenshot(path=out / "call.png")
 
 
@@ -166,6 +167,7 @@ def test_statistics_show_figures_of_the_generated_picture(call: Call, out: Path)
     call.ada.control("stats").click()
     body = call.ada.page.locator("#stats-body")
     expect(body).to_contain_text("mesh-warp", timeout=15_000)
+    pause(call.both, 2.5)  # rates need two looks at the connection
     call.ada.page.screenshot(path=out / "call-statistics.png")
     call.ada.control("stats").click()
 

@@ -71,7 +71,7 @@ def test_inference_killed_again_and_again_never_shows_the_camera(
 ) -> None:
     for someone in pair:
         someone.watch()
-    for _ in range(3):
+    for _ in range(2):
         killed = service.inference()
         kill(killed)
         service.wait_until_whole(killed)
