@@ -197,7 +197,7 @@ class DriverTracker:
             self._open_seen = []
             # a running quantile: rises slowly while the eyes are wider than it, falls more slowly still
             seen = heights > 0.6 * self._open  # blinks say nothing about open eyes
-            rate = np.where(heights > self._open, 0.10, -0.05) * seen
+            rate = np.where(heights > self._open, 0.05, -0.02) * seen
             self._open = self._open * (1.0 + step * rate)
         self._open = np.maximum(self._open, _LEAST_OPEN * eye_widths(normalised))
         share = heights / self._open

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from models.landmarks import topology as face
 from models.landmarks.geometry import Pose, similarity
@@ -31,7 +32,7 @@ _WINDOW: Final = np.multiply.outer(_RISE, _RISE)[..., None] * np.ones(1, np.floa
 #: Skull points: of the oval above the mouth, how far out (times the distance from the face's middle) and at
 #: which depth between the oval's own (0) and the ears' (1).
 _UPPER_OVAL: Final = np.concatenate([face.FACE_OVAL[:11], face.FACE_OVAL[-10:]])
-_RINGS: Final = ((1.18, 0.5), (1.42, 0.8))
+_RINGS: Final = ((1.18, 0.35), (1.42, 0.35))
 
 
 def skull_points(landmarks: Float32) -> Float32:
@@ -73,8 +74,10 @@ def mesh_flow(shown: Float32, photo: Float32) -> Float32:
         ``[FLOW_SIZE, FLOW_SIZE, 2]``: at each place, where in the photo to look, relative to it, in units
         of the crop; zero in the background and at the crop's edge.
     """
-    displacement = (photo - shown).T.astype(np.float32)  # [2, N]
-    squared = np.square(_CENTRES[:, None] - np.clip(shown, -1, 2).T[:, None, :])  # [2, size, N]
+    # contiguous, or the matrix products are many times slower
+    displacement = np.ascontiguousarray((photo - shown).T, np.float32)  # [2, N]
+    places = np.ascontiguousarray(np.clip(shown, -1, 2).T, np.float32)
+    squared = np.square(_CENTRES[:, None] - places[:, None, :])  # [2, size, N]
     coarse = _splat(squared, displacement, COARSE)
     flow = coarse[:2] / (coarse[2] + STILL)
     fine = _splat(squared, displacement, FINE)
@@ -87,9 +90,12 @@ def mesh_flow(shown: Float32, photo: Float32) -> Float32:
 
 def _splat(squared: Float32, attributes: Float32, width: float) -> Float32:
     """Sums of the two attributes and of the weights, ``[3, size, size]``."""
-    across, down = np.exp(squared * np.float32(-0.5 / width**2))
+    # exponents are bounded because numbers too small for float32 to hold exactly cost a hundred times more
+    across, down = np.exp(np.maximum(squared * np.float32(-0.5 / width**2), -40.0))
     rows = np.concatenate([down * attributes[0], down * attributes[1], down])
-    return np.asarray((rows @ across.T).reshape(3, FLOW_SIZE, FLOW_SIZE))
+    # torch's product keeps to torch.set_num_threads; NumPy's would wake a thread on every core to spin
+    summed = torch.mm(torch.from_numpy(rows), torch.from_numpy(across).T)
+    return np.asarray(summed.numpy().reshape(3, FLOW_SIZE, FLOW_SIZE))
 
 
 def _at(maps: Float32, points: Float32) -> Float32:

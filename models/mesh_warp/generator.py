@@ -8,17 +8,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from models.generator import TARGET_CROP, Landmarks, Picture, TargetFeatures
+from models.landmarks import topology as face
 from models.landmarks.geometry import normalise, yaw_pitch_roll
-from models.mesh_maps import mesh_maps
-from models.mesh_warp.eyelids import draw_eyelids, with_open_eyes
-from models.mesh_warp.mouth import draw_mouth
+from models.mesh_warp.eyes import EyePlate, draw_eyes, eye_plates, with_open_eyes
+from models.mesh_warp.flow import mesh_flow, moved_with_skull, skull_points
+from models.mesh_warp.mouth import MouthPlate, draw_mouth, mouth_plate
 
-#: Cells a side on which the flow is splatted before it is enlarged to the picture.
-_FLOW_SIZE = 64
-_NOTHING_ELSE = torch.zeros(478, 0)
+__all__ = ["MeshWarpGenerator", "MeshWarpTarget"]
+
+#: What the flow follows: all but irises and the inner lips, which eyes and mouth place by themselves.
+_CARRIED = np.setdiff1d(
+    np.arange(face.LANDMARK_COUNT), np.concatenate([face.LIP_INNER, face.RIGHT_IRIS, face.LEFT_IRIS])
+)
 
 Float32 = npt.NDArray[np.float32]
 
@@ -30,19 +33,29 @@ class MeshWarpTarget:
     Attributes:
         landmarks: ``[478, 3]`` in pixels of the 512 crop.
         photo: ``[size, size, 3]`` RGB.
-        points: ``[478, 2]`` float32 in pixels of ``photo``.
+        points: ``[478, 3]`` float32 in pixels of ``photo``.
+        skull: ``[P, 3]``, points of hair and ears that the flow carries along, pixels of ``photo``.
+        eyes, mouth: taken apart from the photo.
     """
 
     landmarks: Landmarks
     photo: Picture
     points: Float32
+    skull: Float32
+    eyes: list[EyePlate | None]
+    mouth: MouthPlate
 
 
 class MeshWarpGenerator:
     """Warps the target's most frontal photo so that its landmarks come to lie where they are wanted.
 
-    Flow comes from fine and coarse Gaussian splats (:mod:`models.mesh_maps`) and falls to zero in the
-    background. Eyelids and mouth, where smooth flow cannot follow, are drawn after it.
+    Flow comes from Gaussian splats of several widths (:mod:`models.mesh_warp.flow`) and falls to zero in
+    the background. Eyelids, irises and mouth, where smooth flow cannot follow, are drawn after it. Of
+    several photos of a target the most frontal one is used throughout: changing between photos with the
+    pose would flicker in light and hair, which a person notices more than a coarser warp.
+
+    Everything runs on the calling thread: callers serve many drivers on few cores, and set
+    ``cv2.setNumThreads(1)``.
 
     Args:
         size: pixels a side of the pictures, 256 or 512.
@@ -55,65 +68,67 @@ class MeshWarpGenerator:
             raise ValueError(f"size must be 256 or 512, not {size}")
         self.size = size
         rows = np.arange(size, dtype=np.float32)
-        self._columns, self._rows = np.meshgrid(rows, rows)
+        self._grid = np.stack(np.meshgrid(rows, rows), axis=-1)
 
     def encode_target(self, images: Picture, landmarks: Landmarks) -> MeshWarpTarget:
         """See :class:`models.generator.Generator`; of several photos the most frontal one is used."""
-        turned = [np.abs(yaw_pitch_roll(normalise(face)[1].rotation)).sum() for face in landmarks]
+        turned = [np.abs(yaw_pitch_roll(normalise(points)[1].rotation)).sum() for points in landmarks]
         best = int(np.argmin(turned))
         photo = images[best]
         if photo.shape[0] != self.size:
             photo = cv2.resize(photo, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        photo = np.ascontiguousarray(photo, np.uint8)
         reference = np.asarray(landmarks[best], np.float32)
-        return MeshWarpTarget(reference, np.ascontiguousarray(photo, np.uint8), self._to_pixels(reference))
+        points = self._to_pixels(reference)
+        return MeshWarpTarget(
+            reference,
+            photo,
+            points,
+            skull_points(points),
+            eye_plates(photo, points),
+            mouth_plate(photo, points),
+        )
 
     def generate(self, targets: Sequence[TargetFeatures], landmarks: Landmarks) -> Picture:
         """See :class:`models.generator.Generator`.
 
-        Landmarks that are not finite show the still photo.
+        Landmarks that are not finite show the still photo. Pictures of a batch are made one by one: they
+        share no work, and on one core nothing is gained by stacking them.
         """
         pictures = np.empty((len(targets), self.size, self.size, 3), np.uint8)
-        shown = [self._to_pixels(np.asarray(face, np.float32)) for face in landmarks]
-        usable = [bool(np.isfinite(points).all()) for points in shown]
-        own = [target for target in targets if isinstance(target, MeshWarpTarget)]
-        if len(own) != len(targets):
-            raise TypeError("these targets were encoded by another generator")
-        shown = [
-            points if ok else target.points for points, ok, target in zip(shown, usable, own, strict=True)
-        ]
-        opened = [with_open_eyes(points, target.points) for points, target in zip(shown, own, strict=True)]
-        if not own:
-            return pictures
-        flows = self._flows(opened, [target.points for target in own])
-        for index, target in enumerate(own):
-            picture = self._warp(target.photo, flows[index])
-            draw_mouth(picture, shown[index], target.photo, target.points)
-            draw_eyelids(picture, shown[index], opened[index])
-            pictures[index] = picture
+        for index, (target, points) in enumerate(zip(targets, landmarks, strict=True)):
+            if not isinstance(target, MeshWarpTarget):
+                raise TypeError("this target was encoded by another generator")
+            shown = self._to_pixels(np.asarray(points, np.float32))
+            if not np.isfinite(shown).all():
+                shown = target.points
+            pictures[index] = self._picture(target, shown)
         return pictures
 
-    def _to_pixels(self, landmarks: Landmarks) -> Float32:
-        """Pixels of the 512 crop to pixels of the picture, ``[478, 2]``."""
-        return np.asarray((landmarks[:, :2] + 0.5) * (self.size / TARGET_CROP) - 0.5, np.float32)
-
-    def _flows(self, shown: Sequence[Float32], photo: Sequence[Float32]) -> Float32:
-        """Flow of each picture in pixels, ``[B, 64, 64, 2]``."""
-        with torch.inference_mode():
-            driver, target = (
-                torch.from_numpy((np.stack(points) + 0.5) / self.size) for points in (shown, photo)
-            )
-            maps = mesh_maps(driver, target, _NOTHING_ELSE, _FLOW_SIZE)[:, :2]
-            return np.asarray((maps * (self.size / 2)).permute(0, 2, 3, 1).contiguous().numpy())
-
-    def _warp(self, photo: Picture, flow: Float32) -> Picture:
-        fine = cv2.resize(flow, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(
+    def _picture(self, target: MeshWarpTarget, shown: Float32) -> Picture:
+        opened = with_open_eyes(shown, target.points)
+        flow = self._flow(target, opened)
+        picture = np.asarray(
             cv2.remap(
-                photo,
-                self._columns + fine[..., 0],
-                self._rows + fine[..., 1],
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REFLECT_101,
+                target.photo, self._grid + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
             ),
             np.uint8,
         )
+        draw_mouth(picture, shown, target.mouth)
+        draw_eyes(picture, shown, opened, target.eyes)
+        return picture
+
+    def _flow(self, target: MeshWarpTarget, opened: Float32) -> Float32:
+        """In pixels, ``[size, size, 2]``."""
+        skull = moved_with_skull(target.skull, target.points, opened)
+        shown = (np.concatenate([opened[_CARRIED, :2], skull]) + 0.5) / self.size
+        photo = (np.concatenate([target.points[_CARRIED, :2], target.skull[:, :2]]) + 0.5) / self.size
+        flow = mesh_flow(shown.astype(np.float32), photo.astype(np.float32)) * np.float32(self.size)
+        return np.asarray(cv2.resize(flow, (self.size, self.size), interpolation=cv2.INTER_LINEAR))
+
+    def _to_pixels(self, landmarks: Landmarks) -> Float32:
+        """Pixels of the 512 crop to pixels of the picture, ``[478, 3]``."""
+        scale = self.size / TARGET_CROP
+        points = np.asarray(landmarks, np.float32) * np.float32(scale)
+        points[:, :2] += np.float32(0.5 * scale - 0.5)
+        return points
