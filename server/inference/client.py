@@ -113,7 +113,7 @@ class InferenceClient:
         """Start the inference process and wait until it serves.
 
         Raises:
-            InferenceUnavailable: it does not serve within a minute, or keeps ending before it does.
+            InferenceUnavailable: it does not serve within a minute, or ends before it does.
         """
         await self._host.start()
         self._watching = asyncio.create_task(self._watch(), name="driver states")

@@ -32,10 +32,10 @@ START_S: Final = 60.0
 _TICK_S: Final = 0.1
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 10.0
 #: A process that served this long before it ended makes the pauses start anew.
-_STEADY_S: Final = 20.0
+_STEADY_S: Final = 5.0
 #: The one that stands by is started this long after the serving one, which has the processors to itself.
 _STANDBY_AFTER_S: Final = 1.0
-#: So many processes that end before the first has ever served are taken for a mistake in the set-up.
+#: So many processes that end without a word before the first has ever served are enough.
 _GIVE_UP: Final = 3
 
 
@@ -65,6 +65,7 @@ class _Child:
         self.started = self.heard = time.monotonic()
         self.generator: str | None = None
         self.reason = ""
+        self.said_why = False
         self.gone = False
         self._on_report = on_report
         arguments = asdict(settings) | {
@@ -124,7 +125,7 @@ class _Child:
                     case Ready(generator):
                         self.generator = generator
                     case LastWords(reason):
-                        self.reason = reason
+                        self.reason, self.said_why = reason, True
         except EOFError:
             self.hang_up()
         self._on_report(self)
@@ -188,7 +189,7 @@ class InferenceHost:
         """Start a process and wait until it serves.
 
         Raises:
-            InferenceUnavailable: it does not serve within a minute, or keeps ending before it does.
+            InferenceUnavailable: it does not serve within a minute, or ends before it does.
         """
         self.loop = asyncio.get_running_loop()
         self._first = self.loop.create_future()
@@ -285,7 +286,7 @@ class InferenceHost:
         if child is not self._serving:
             self._others.remove(child)
             logger.error("An inference process is gone before it served: %s", self.trouble)
-            self._give_up_if_hopeless()
+            self._give_up_if_hopeless(child)
             return
         self._serving = None
         self.restarts += 1
@@ -299,6 +300,8 @@ class InferenceHost:
         if standby is not None:
             self._promote(standby)
 
-    def _give_up_if_hopeless(self) -> None:
-        if self._failures >= _GIVE_UP and self._first is not None and not self._first.done():
+    def _give_up_if_hopeless(self, child: _Child) -> None:
+        """Before anything was ever served: end the start if the process itself said why it cannot go on."""
+        hopeless = child.said_why or self._failures >= _GIVE_UP
+        if hopeless and self._first is not None and not self._first.done():
             self._first.set_exception(InferenceUnavailable(self.trouble))

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S: Final = 0.5
+#: Niceness of loading while calls run: a third of the share of what serves them.
+_GENTLE: Final = 5
 #: A driver whose frames came at longer intervals than this is not waited for.
 _LONGEST_INTERVAL_S: Final = 0.2
 
@@ -216,7 +218,7 @@ def _import_gently() -> None:
     def load() -> None:
         if sys.platform == "linux" and hasattr(os, "setpriority"):
             with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _GENTLE)
         with suppress(Exception):
             import server.inference.pipeline  # noqa: F401
 

@@ -177,6 +177,7 @@ class DriverView:
         If not, the still stays until two in a row did: better a steady still than one that comes and goes.
         """
         age, late_s = now - note.time, self.patience.late_s
+        was_late = self._in_time == 0 and self.picture is not None
         if age >= late_s:
             self._in_time = 0
         elif self.picture is None:
@@ -185,7 +186,7 @@ class DriverView:
             self._in_time = 1
         else:
             self._in_time += 1
-        if age > late_s / 2:
+        if age > late_s / 2 or was_late:
             self._slow = "late"
         elif last is not None and last.outcome == "no_face":
             self._slow = "no_face"
@@ -241,7 +242,7 @@ class DriverView:
             return "calibrating"
         if not answer.generated or self._showable(now):
             return answer.outcome
-        return self._slow
+        return "late" if self._waiting is not None and now - self._waiting > late_s / 2 else self._slow
 
     def _showable(self, now: float) -> bool:
         """Whether the generated picture may be shown."""

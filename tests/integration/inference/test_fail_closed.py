@@ -10,159 +10,26 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-import av
 import cv2
-import numpy as np
 import psutil
 import pytest
-import pytest_asyncio
-import skimage.data
 
 from server.inference.client import CapacityExceeded, GeneratedFrame, InferenceClient
-from server.provenance import MarkSettings
-from server.targets.store import Consent, PreparedTarget, TargetStore
-from signaling.protocol import DriverState
+from server.targets.store import TargetStore
+from tests.integration.inference.trial import (
+    FACE,
+    NO_FACE,
+    SIZE,
+    Trial,
+    assert_no_camera,
+    camera_frame,
+    rgb,
+    state_is,
+)
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-ROOT = Path(__file__).resolve().parents[3]
-MAGENTA = (255, 0, 255)
-SIZE = 256
-
-
-def camera_frame(face: bool = True, width: int = 640, height: int = 480) -> av.VideoFrame:
-    picture = np.full((height, width, 3), MAGENTA, np.uint8)
-    if face:
-        side = int(min(width, height) * 0.8)
-        face = cv2.resize(skimage.data.astronaut()[:290, 80:370], (side, side))
-        picture[height // 10 : height // 10 + side, width // 10 : width // 10 + side] = face
-    return av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
-
-
-FACE, NO_FACE = camera_frame(), camera_frame(face=False)
-
-
-class Trial:
-    """A client under test, and everything it showed."""
-
-    def __init__(self, client: InferenceClient, fault: Path, targets: dict[str, np.ndarray]) -> None:
-        self.client = client
-        self.fault = fault
-        self.targets = targets
-        self.green, self.bright, _ = targets
-        self.statuses: list[tuple[str, DriverState]] = []
-
-    async def feed(
-        self,
-        seconds: float,
-        frame: av.VideoFrame | None = FACE,
-        *,
-        driver: str = "d",
-        until: Callable[[GeneratedFrame], bool] = lambda _: False,
-    ) -> GeneratedFrame:
-        """Send a camera frame 25 times a second and look at what is shown, until it is as wanted."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if frame is not None:
-                self.client.submit(driver, frame, time.monotonic())
-            await asyncio.sleep(0.04)
-            shown = self.client.latest(driver)
-            assert_no_camera(shown)
-            if until(shown):
-                return shown
-        return self.client.latest(driver)
-
-    async def live(self, driver: str = "d", seconds: float = 20) -> GeneratedFrame:
-        """Feed until generated frames are shown."""
-        shown = await self.feed(seconds, driver=driver, until=lambda shown: shown.generated)
-        assert shown.generated, shown.state
-        return shown
-
-    def looks_like(self, shown: GeneratedFrame) -> str:
-        """The target that the picture is nearest to."""
-        picture = rgb(shown).astype(float)
-        distance = {name: np.abs(picture - photo).mean() for name, photo in self.targets.items()}
-        return min(distance, key=lambda name: distance[name])
-
-
-def rgb(shown: GeneratedFrame) -> np.ndarray:
-    return np.asarray(cv2.cvtColor(np.ascontiguousarray(shown.i420), cv2.COLOR_YUV2RGB_I420))
-
-
-def assert_no_camera(shown: GeneratedFrame) -> None:
-    picture = rgb(shown).astype(int)
-    magenta = (picture[..., 0] > 170) & (picture[..., 1] < 90) & (picture[..., 2] > 170)
-    assert magenta.mean() < 0.001, "the camera's background is shown"
-
-
-def tinted(photo: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
-    return np.clip(photo * np.array(colour), 0, 255).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Uploads ``green`` and ``bright``: the astronaut in colours of their own."""
-    folder = tmp_path_factory.mktemp("data")
-    store = TargetStore(folder)
-    prepared = store.load("astronaut")
-    colours = {"green": (0.35, 0.8, 0.4), "bright": (1.35, 1.1, 0.6)}
-    for name, colour in colours.items():
-        record = store.save(
-            tinted(prepared.images[:1], colour),
-            prepared.landmarks[:1],
-            name=name,
-            consent=Consent("I may use this picture.", time.time()),
-        )
-        (folder / f"{name}.id").write_text(record.id)
-    return folder
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trial]:
-    """One client with one inference process for all trials; those that kill it get another."""
-    fault = tmp_path_factory.mktemp("fault") / "fault"
-    store = TargetStore(data_dir)
-    ids = [(data_dir / f"{name}.id").read_text() for name in ("green", "bright")]
-    targets = {
-        target_id: cv2.resize(store.load(target_id).images[0], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-        for target_id in (*ids, "astronaut")
-    }
-    trial: Trial
-    client = InferenceClient(
-        store.load,
-        data_dir,
-        size=SIZE,
-        capacity=2,
-        generator="tests.integration.inference.faults:switched",
-        hang_s=1.5,
-        on_status=lambda driver, state, _: trial.statuses.append((driver, state)),
-    )
-    trial = Trial(client, fault, targets)
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("UNDERSTUDY_TEST_FAULT", str(fault))
-        environment.setenv("PYTHONPATH", str(ROOT))
-        await client.start()
-        yield trial
-        await client.close()
-
-
-@pytest.fixture
-def trial(shared: Trial) -> Iterator[Trial]:
-    """The client with one driver, ``d``, behind the green target."""
-    shared.statuses.clear()
-    shared.client.open("d")
-    shared.client.set_target("d", shared.green)
-    yield shared
-    shared.fault.unlink(missing_ok=True)
-    for driver in ("d", "e", "f", "next"):
-        shared.client.release(driver)
-
-
-def state_is(*states: DriverState) -> Callable[[GeneratedFrame], bool]:
-    return lambda shown: shown.state in states
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_the_camera_itself_would_be_noticed() -> None:
@@ -240,7 +107,7 @@ async def test_one_drivers_failure_is_that_drivers_alone(trial: Trial) -> None:
     trial.client.set_target("e", trial.bright)
     await trial.live()
     await trial.live("e")
-    trial.fault.write_text("raise on red")
+    trial.fault.write_text("raise on bright")
     for _ in range(20):
         await asyncio.gather(trial.feed(0.1, driver="e"), trial.feed(0.1, driver="d"))
     assert trial.client.latest("d").generated
@@ -327,38 +194,3 @@ async def test_closing_ends_the_process(data_dir: Path) -> None:
     assert pid is not None
     await client.close()
     assert not psutil.pid_exists(pid)
-
-
-async def test_stills_of_every_state_are_marked(data_dir: Path) -> None:
-    from server.inference.stills import NOTICES, Stills
-
-    photo = np.full((512, 512, 3), 120, np.uint8)
-
-    def load(_: str) -> PreparedTarget:
-        return PreparedTarget("x", "x", photo[None], np.zeros((1, 478, 3), np.float32))
-
-    stills = Stills(load, SIZE, MarkSettings())
-    stills.prepare("x")
-    end = time.monotonic() + 10
-    while not stills.ready("x") and time.monotonic() < end:
-        await asyncio.sleep(0.01)
-    for state in NOTICES:
-        picture = np.asarray(cv2.cvtColor(stills.get("x", state).copy(), cv2.COLOR_YUV2RGB_I420))
-        assert np.ptp(picture[-14:, -80:].astype(int)) > 100, state
-    stills.close()
-
-
-async def test_a_damaged_target_is_missing_and_shows_the_card() -> None:
-    from server.inference.stills import Stills
-
-    def load(_: str) -> PreparedTarget:
-        raise OSError("disk")
-
-    stills = Stills(load, SIZE, MarkSettings())
-    stills.prepare("x")
-    end = time.monotonic() + 10
-    while not stills.missing("x") and time.monotonic() < end:
-        await asyncio.sleep(0.01)
-    assert stills.missing("x")
-    assert stills.get("x", "failed") is stills.get(None, "failed")
-    stills.close()
