@@ -182,6 +182,31 @@ async def test_faces_of_two_drivers_do_not_mix(trial: Trial) -> None:
     assert np.abs(rgb(trial.client.latest("e")).astype(int) - rgb(trial.client.latest("d"))).mean() > 10
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+async def test_drivers_that_come_and_go_leave_nothing_behind(trial: Trial) -> None:
+    client = trial.client
+    await trial.live()
+    await until(lambda: client.standby_pid is not None)
+    processes = [psutil.Process(), psutil.Process(client.pid)]
+
+    def descriptors() -> list[int]:
+        return [process.num_fds() for process in processes]
+
+    for _ in range(3):  # whatever is opened once is open now
+        client.open("e")
+        client.set_target("e", trial.bright)
+        await trial.live("e")
+        client.release("e")
+    await trial.feed(1)
+    before = descriptors()
+    for _ in range(25):
+        client.open("e")
+        client.set_target("e", trial.bright)
+        await trial.feed(0.1, driver="e")
+        client.release("e")
+    await until(lambda: all(now <= then + 2 for now, then in zip(descriptors(), before, strict=True)), 10)
+
+
 @pytest.mark.parametrize(
     ("generator", "reason"),
     [
