@@ -3,7 +3,7 @@
 import { $, announce, setText } from "./dom.js";
 import { roomLink } from "./roomname.js";
 import { pageState, remotes, selfSentence, sentence, slotOf } from "./state.js";
-import { t } from "./strings.js";
+import { knows, t } from "./strings.js";
 import { Tiles } from "./tiles.js";
 
 const PILLS = {
@@ -77,7 +77,9 @@ export class CallView {
     setText($("#direct-text-line"), t("directBanner", { name: watcher?.name ?? "" }));
     setText($("#self-caption"), t(showsFace ? "directSelfCaption" : "selfCaption"));
     const said = showsFace ? null : selfSentence(state);
-    setText($("#self-note"), said ? t(said.key, said.values) : "");
+    const short = said && `${said.key}Short`; // little room, and the tile is small because it is oneself
+    setText($("#self-note"), said ? t(knows(short) ? short : said.key, said.values) : "");
+    $("#self-note").title = said ? t(said.key, said.values) : "";
     $("#self-note").hidden = !said;
     $("#self").classList.toggle("direct", showsFace);
   }

@@ -12,7 +12,7 @@ export class TargetChooser {
   constructor({ store, onSelect }) {
     Object.assign(this, { store, onSelect });
     this.targets = new Targets({ onChange: () => this.#render() });
-    this.upload = new UploadDialog({ targets: this.targets, onReady: (target) => this.choose(target.id) });
+    this.upload = new UploadDialog({ targets: this.targets, onReady: (target) => this.#ready(target) });
     const handlers = {
       onSelect: (id) => this.choose(id),
       onUpload: () => this.upload.open(),
@@ -31,6 +31,11 @@ export class TargetChooser {
     if (!target && this.targets.builtIn.length > 0) this.onSelect(this.targets.builtIn[0].id);
     await this.targets.refreshOwn();
     this.#fallBack();
+  }
+
+  #ready(target) {
+    this.choose(target.id);
+    if (this.store.state.phase !== "room") toast("uploadDone", { name: target.name });
   }
 
   open() {

@@ -55,6 +55,11 @@ export function toast(key, values = {}) {
   const element = make("p", { class: "toast" }, text);
   box.append(element);
   while (box.children.length > 3) box.firstChild.remove();
+  // A popover that is shown again stands above dialogs that were opened since.
+  if (box.showPopover) {
+    if (box.matches(":popover-open")) box.hidePopover();
+    box.showPopover();
+  }
   setTimeout(() => element.remove(), TOAST_MS);
 }
 

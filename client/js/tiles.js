@@ -27,8 +27,9 @@ class Tile {
     this.mic = make("span", { class: "tile-mic", role: "img" }, icon("mic-off"));
     this.notice = make("p", { class: "notice", "data-role": "notice" });
     this.state = make("p", { class: "tile-state", role: "status" });
-    this.caption = make("figcaption", {}, this.mic, this.name);
-    this.element = make("figure", { class: "tile", "data-terminal": peer.terminal }, this.video, this.state, this.notice, this.caption);
+    const who = make("p", { class: "tile-who" }, this.mic, this.name);
+    const caption = make("figcaption", {}, this.state, make("div", { class: "tile-tags" }, who, this.notice));
+    this.element = make("figure", { class: "tile", "data-terminal": peer.terminal }, this.video, caption);
     onFirstFrame(this.video, () => onRendered(this.slot));
     this.video.addEventListener("streamattached", () => this.play(onBlocked));
   }

@@ -1,6 +1,6 @@
 // The dialog that makes a target of one's own photos: choosing, consent, progress, what is wrong with which photo.
 
-import { $, icon, make, openDialog, setText, toast } from "./dom.js";
+import { $, icon, make, openDialog, setText } from "./dom.js";
 import { knows, t } from "./strings.js";
 import { checkPhotos, formatNames, UploadError } from "./targets.js";
 
@@ -140,7 +140,6 @@ export class UploadDialog {
       const known = this.targets.find(target.id) ?? target;
       this.abort = null;
       this.dialog.close();
-      toast("uploadDone", { name: known.name });
       this.onReady(known);
     } catch (error) {
       if (!signal.aborted) this.#failed(error);

@@ -1,0 +1,347 @@
+"""The page in a real browser against a scripted server: names, keys, focus, narrow screens, own pixels."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from server.api_errors import add_security_headers
+from server.api_page import Page as PageFiles
+
+CLIENT = Path(__file__).parents[3] / "client"
+TARGETS = [
+    {"id": f"face-{k}", "name": f"Face {k}", "image": f"/api/targets/face-{k}/image"} for k in range(3)
+]
+ADA = {"terminal": "ada", "name": "Ada", "presence": "online", "camera": True, "microphone": True}
+ME = {**ADA, "terminal": "me", "name": "Me"}
+ROLES_WITH_NAMES = {
+    *("button", "link", "radio", "checkbox", "textbox", "combobox", "listbox", "meter", "progressbar"),
+    *("dialog", "alertdialog", "log", "image", "complementary", "region", "video"),
+}
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+class ScriptedServer:
+    """Serves the page; greets terminals, lets them into rooms, and says what else a test wants said."""
+
+    def __init__(self) -> None:
+        self.heard: list[dict[str, Any]] = []
+        self.socket: web.WebSocketResponse | None = None
+        app = web.Application()
+        app.on_response_prepare.append(add_security_headers)
+        PageFiles(CLIENT).add_routes(app.router)
+        app.router.add_get("/api/targets", self._targets)
+        app.router.add_get("/api/targets/{id}/image", self._image)
+        app.router.add_get("/api/config", self._config)
+        app.router.add_get("/ws", self._talk)
+        self.server = TestServer(app)
+
+    @property
+    def url(self) -> str:
+        return str(self.server.make_url("/"))
+
+    async def say(self, **message: Any) -> None:
+        assert self.socket is not None
+        await self.socket.send_json({"v": 1, **message})
+
+    async def until_heard(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """The last message of a type with these fields; waits for it."""
+        async with asyncio.timeout(10):
+            while True:
+                for message in reversed(self.heard):
+                    if message["type"] == kind and fields.items() <= message.items():
+                        return message
+                await asyncio.sleep(0.02)
+
+    async def start_call(self, mode: str = "reenacted", call: str = "c1") -> None:
+        await self.say(type="room.state", room="r", members=[ME, ADA])
+        await self.say(type="call.state", call=call, kind="video", mode=mode, members=[ME, ADA])
+
+    async def _targets(self, request: web.Request) -> web.Response:
+        return web.json_response({"targets": TARGETS})
+
+    async def _image(self, request: web.Request) -> web.Response:
+        return web.FileResponse(CLIENT / "favicon.svg")  # type: ignore[return-value]
+
+    async def _config(self, request: web.Request) -> web.Response:
+        return web.json_response({"upload": {"max_photos": 2, "max_bytes": 1000, "formats": ["image/png"]}})
+
+    async def _talk(self, request: web.Request) -> web.WebSocketResponse:
+        self.socket = socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for frame in socket:
+            message = json.loads(frame.data)
+            self.heard.append(message)
+            if message["type"] == "hello":
+                await self.say(
+                    type="welcome",
+                    terminal="me",
+                    resume="token",
+                    resumed="resume" in message,
+                    resume_s=30,
+                    heartbeat_s=3,
+                    ice_servers=[],
+                )
+            elif message["type"] == "ping":
+                await self.say(type="pong")
+            elif message["type"] == "room.join":
+                await self.say(type="room.state", re=message["id"], room=message["room"], members=[ME])
+        return socket
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    scripted = ScriptedServer()
+    await scripted.server.start_server()
+    yield scripted
+    await scripted.server.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium found; scripts/system_packages.sh browser installs it")
+        pytest.skip("no Chromium found; scripts/system_packages.sh browser installs it")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=path,
+            args=[
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+            ],
+            ignore_default_args=["--headless"],
+        )
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def page(browser: Browser, server: ScriptedServer) -> AsyncIterator[Page]:
+    """A page that must have had nothing to complain of by the end of the test."""
+    page = await browser.new_page(viewport={"width": 1200, "height": 800})
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+    yield page
+    await page.close()  # before the server goes, which the page would complain of
+    assert complaints == []
+
+
+async def _nameless(page: Page) -> list[str]:
+    """What a screen reader could reach but not call by a name."""
+    session = await page.context.new_cdp_session(page)
+    tree = await session.send("Accessibility.getFullAXTree")
+    await session.detach()
+    return [
+        f"{role} {node.get('backendDOMNodeId')}"
+        for node in tree["nodes"]
+        if not node.get("ignored")
+        and (role := node.get("role", {}).get("value")) in ROLES_WITH_NAMES
+        and not node.get("name", {}).get("value", "").strip()
+    ]
+
+
+async def _overflow(page: Page) -> int:
+    return await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+async def _small_buttons(page: Page) -> list[str]:
+    """Buttons under 24 by 24 pixels (WCAG 2.2, 2.5.8)."""
+    return await page.evaluate(
+        """[...document.querySelectorAll("button, select")].filter((element) => {
+            const box = element.getBoundingClientRect();
+            return box.width > 0 && (box.width < 24 || box.height < 24);
+        }).map((element) => element.outerHTML.slice(0, 80))"""
+    )
+
+
+async def test_lobby(page: Page, server: ScriptedServer) -> None:
+    """One can choose, be told what is missing, and join with keys alone; everything has a name."""
+    await page.goto(server.url)
+    await expect(page.locator('#lobby-gallery [data-target="face-0"] input')).to_be_checked()
+    await server.until_heard("target.select", target="face-0")
+    await server.until_heard("media.set", camera=True, microphone=True)
+    await server.until_heard("media.signal", channel="publish")
+
+    assert await _nameless(page) == []
+    for width in (320, 768, 1200):
+        await page.set_viewport_size({"width": width, "height": 800})
+        assert await _overflow(page) <= 0, width
+        assert await _small_buttons(page) == []
+
+    await page.locator("#lobby-gallery input:checked").focus()
+    await page.keyboard.press("ArrowRight")
+    await server.until_heard("target.select", target="face-1")
+
+    await page.locator("#name").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#name-error")).not_to_be_empty()
+    await expect(page.locator("#name")).to_be_focused()
+    await page.keyboard.type("Me")
+    await page.keyboard.press("Enter")
+    room = await page.locator("#room").input_value()
+    await server.until_heard("room.join", room=room)
+    await expect(page.locator("body")).to_have_attribute("data-state", "ringing")
+    await expect(page.locator("#call-title")).to_be_focused()
+    assert page.url.endswith(f"/?room={room}")
+
+
+async def test_call(page: Page, server: ScriptedServer) -> None:
+    """The call's screen has names for all, fits narrow screens, and does what keys say."""
+    await page.goto(f"{server.url}?room=r&name=Me&target=face-2&join=1")
+    await expect(page.locator("body")).to_have_attribute("data-state", "ringing")
+    assert "target" not in page.url, "the address is shared, and a target's id is a capability"
+    await server.start_call()
+    await expect(page.locator('video[data-role="remote"]')).to_have_attribute("data-terminal", "ada")
+    await expect(page.locator('[data-role="notice"]')).to_have_text("Generated picture")
+    await server.until_heard("media.signal", channel="subscribe", peer="ada")
+
+    assert await _nameless(page) == []
+    for width, height in ((320, 640), (640, 360), (1200, 800)):
+        await page.set_viewport_size({"width": width, "height": height})
+        assert await _overflow(page) <= 0, width
+        await expect(page.locator('[data-action="leave"]')).to_be_in_viewport()
+        assert await _small_buttons(page) == []
+
+    await page.keyboard.press("m")
+    await server.until_heard("media.set", microphone=False, camera=True)
+    await page.keyboard.press("v")
+    await server.until_heard("media.set", microphone=False, camera=False)
+    await expect(page.locator('#controls [data-action="camera"]')).to_have_attribute("aria-pressed", "true")
+
+    await page.keyboard.press("c")
+    await expect(page.locator('[data-role="chat-input"]')).to_be_focused()
+    await page.keyboard.type("mv <b>?</b>")
+    await page.keyboard.press("Enter")
+    text = await server.until_heard("text.send")
+    assert text["text"] == "mv <b>?</b>"
+    await server.say(type="text", re=text["id"], sender="me", name="Me", text=text["text"], at=0)
+    await page.keyboard.press("Escape")
+    await expect(page.locator('#controls [data-action="chat"]')).to_be_focused()
+    await server.say(type="text", sender="ada", name="Ada", text="<img src=x onerror=alert(1)>", at=0)
+    await expect(page.locator(".badge")).to_have_text("1")
+    await expect(page).to_have_title("(1) r · Understudy")
+    assert await page.locator('[data-role="chat-log"] li').count() == 2
+    assert await page.locator('[data-role="chat-log"] :is(b:not(.chat-who b), img)').count() == 0
+
+    for action in ("help", "target"):
+        await page.locator(f'[data-action="{action}"]').first.click()
+        assert await _nameless(page) == []
+        await page.keyboard.press("Escape")
+
+    await page.locator('[data-action="leave"]').click()
+    await server.until_heard("bye")
+    await expect(page.locator("body")).to_have_attribute("data-state", "ended")
+
+
+async def test_reload_resumes(page: Page, server: ScriptedServer) -> None:
+    await page.goto(f"{server.url}?room=r&name=Me&target=face-2&join=1")
+    await server.until_heard("room.join", room="r")
+    server.heard.clear()
+    await page.reload()
+    assert (await server.until_heard("hello"))["resume"] == "token"
+    await server.until_heard("room.join", room="r")  # this server forgot the room, so it is entered again
+    assert not [message for message in server.heard if message["type"] == "bye"]
+
+
+# Tracks of the page's camera and where each may be looked at or sent.
+OWN_PIXELS = """
+window.cameras = new Set();
+window.sending = [];
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (constraints) => {
+  const stream = await ask(constraints);
+  for (const track of stream.getVideoTracks()) window.cameras.add(track.id);
+  return stream;
+};
+const Peer = window.RTCPeerConnection;
+window.RTCPeerConnection = class extends Peer {
+  constructor(...options) {
+    super(...options);
+    window.sending.push(this);
+  }
+};
+"""
+WHERE_OWN_PIXELS_ARE = """() => ({
+  shown: [...document.querySelectorAll("video")]
+    .filter((video) => video.srcObject?.getVideoTracks().some((track) => window.cameras.has(track.id)))
+    .map((video) => video.dataset.role),
+  sent: window.sending
+    .filter((peer) => peer.connectionState !== "closed")
+    .filter((peer) => peer.getSenders().some((sender) => window.cameras.has(sender.track?.id))).length,
+})"""
+
+
+async def test_own_pixels_go_nowhere_unasked(page: Page, server: ScriptedServer) -> None:
+    """The camera is shown in the lobby alone and sent to the worker alone, until agreed otherwise."""
+    await page.add_init_script(OWN_PIXELS)
+    await page.goto(f"{server.url}?room=r&name=Me")
+    await expect(page.locator("#raw")).to_be_visible()
+    assert await page.evaluate(WHERE_OWN_PIXELS_ARE) == {"shown": ["preview"], "sent": 1}
+
+    await page.locator('[data-action="join"]').click()
+    await server.until_heard("room.join")
+    await server.start_call()
+    await expect(page.locator('video[data-role="remote"]')).to_be_attached()
+    await server.until_heard("media.signal", channel="subscribe")
+    assert await page.evaluate(WHERE_OWN_PIXELS_ARE) == {"shown": [], "sent": 1}
+
+    # A direct call that this person never agreed to: nothing is sent, and it is left.
+    await server.say(type="call.state", call="c2", kind="video", mode="direct", members=[ME, ADA])
+    offer = {"type": "offer", "sdp": "v=0"}
+    await server.say(type="media.signal", channel="direct", session="s", peer="ada", description=offer)
+    await server.until_heard("call.leave", call="c2")
+    assert await page.evaluate(WHERE_OWN_PIXELS_ARE) == {"shown": [], "sent": 1}
+    assert not [m for m in server.heard if m["type"] == "media.signal" and m["channel"] == "direct"]
+    await server.say(type="call.ended", call="c2", reason="left")
+
+    # Escape is no agreement.
+    asked = {"type": "relay.incoming", "kind": "video", "mode": "direct", "sender": "ada", "name": "Ada"}
+    await server.say(**asked, request="q1", expires_s=30)
+    await expect(page.locator("#direct-incoming")).to_be_visible()
+    assert "Ada" in await page.locator("#incoming-title").inner_text()
+    await expect(page.locator('[data-action="direct-decline"]')).to_be_focused()
+    assert await _nameless(page) == []
+    await page.keyboard.press("Escape")
+    await server.until_heard("relay.decline", request="q1")
+    assert not [m for m in server.heard if m["type"] == "relay.accept"]
+
+    # A withdrawn request is not asked any longer.
+    await server.say(**asked, request="q2", expires_s=30)
+    await expect(page.locator("#direct-incoming")).to_be_visible()
+    state = {"type": "relay.state", "kind": "video", "mode": "direct", "state": "closed"}
+    await server.say(**state, request="q2", reason="cancelled")
+    await expect(page.locator("#direct-incoming")).to_be_hidden()
+
+    # With agreement: sent to the peer, shown to oneself in an element of its own, said in words.
+    await server.say(**asked, request="q3", expires_s=30)
+    await page.locator('[data-action="direct-accept"]').click()
+    await server.until_heard("relay.accept", request="q3", mode="direct")
+    accepted = {"type": "relay.state", "kind": "video", "mode": "direct", "state": "accepted"}
+    await server.say(**accepted, request="q3", by="me", call="c3")
+    await server.say(type="call.state", call="c3", kind="video", mode="direct", members=[ME, ADA])
+    await server.until_heard("media.signal", channel="direct", peer="ada")
+    await expect(page.locator("#direct-banner")).to_contain_text("Your own face is visible to Ada")
+    assert await page.evaluate(WHERE_OWN_PIXELS_ARE) == {"shown": ["direct-self"], "sent": 2}
+
+    # And back.
+    await page.locator('[data-action="leave-direct"]').click()
+    await server.until_heard("call.leave", call="c3")
+    await server.say(type="call.ended", call="c3", reason="left")
+    await expect(page.locator("#direct-banner")).to_be_hidden()
+    assert await page.evaluate(WHERE_OWN_PIXELS_ARE) == {"shown": [], "sent": 1}
