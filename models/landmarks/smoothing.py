@@ -20,7 +20,7 @@ class OneEuroSettings:
         reset_after: a gap longer than this (seconds) starts the filter anew.
     """
 
-    min_cutoff: float = 2.0
+    min_cutoff: float = 1.0
     beta: float = 40.0
     derivative_cutoff: float = 4.0
     reset_after: float = 0.5

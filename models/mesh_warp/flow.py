@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from models.landmarks import topology as face
-from models.landmarks.geometry import Pose, similarity
+from models.landmarks.geometry import similarity
 from models.mesh_maps import COARSE, FILL, FINE, STILL
 
 Float32 = npt.NDArray[np.float32]
@@ -26,22 +26,27 @@ _EXACT, _EXACT_STILL = 0.016, 0.08
 #: Share of the crop at its edge over which the flow goes to zero: nothing is drawn in from outside.
 _EDGE: Final = 0.07
 _CENTRES: Final = ((np.arange(FLOW_SIZE) + 0.5) / FLOW_SIZE).astype(np.float32)
-_RISE: Final = np.clip(np.minimum(_CENTRES, 1 - _CENTRES) / _EDGE, 0, 1)
+_RISE: Final = np.clip((np.minimum(_CENTRES, 1 - _CENTRES) - _CENTRES[0]) / _EDGE, 0, 1)
 _WINDOW: Final = np.multiply.outer(_RISE, _RISE)[..., None] * np.ones(1, np.float32)
 
-#: Skull points: of the oval above the mouth, how far out (times the distance from the face's middle) and at
-#: which depth between the oval's own (0) and the ears' (1).
-_UPPER_OVAL: Final = np.concatenate([face.FACE_OVAL[:11], face.FACE_OVAL[-10:]])
-_RINGS: Final = ((1.18, 0.35), (1.42, 0.35))
+#: Skull points lie on rings outside the oval from cheek over forehead to cheek: how far out (times the
+#: distance from the face's middle), at which depth between the oval's own (0) and the ears' (1), and what
+#: share of the skull's motion is left at the ring's ends, where long hair hangs on the shoulders.
+_CHEEKS_UP: Final = np.concatenate([face.FACE_OVAL[-10:], face.FACE_OVAL[:11]])
+_RINGS: Final = ((1.18, 0.35, 0.8), (1.42, 0.25, 0.15))
+_FROM_TOP: Final = np.abs(np.linspace(-1, 1, len(_CHEEKS_UP)))
+_SHARES: Final = np.concatenate(
+    [1 - (1 - ends) * np.square(np.clip((_FROM_TOP - 0.3) / 0.7, 0, 1)) for _, _, ends in _RINGS]
+).astype(np.float32)[:, None]
 
 
 def skull_points(landmarks: Float32) -> Float32:
     """Points of hair and ears around the upper face, ``[42, 3]``, in the landmarks' unit."""
-    oval = landmarks[_UPPER_OVAL]
+    oval = landmarks[_CHEEKS_UP]
     middle = landmarks[face.RIGID].mean(0)
     ears = float(landmarks[[127, 356, 234, 454], 2].mean())
     rings = []
-    for reach, depth in _RINGS:
+    for reach, depth, _ in _RINGS:
         ring = middle + (oval - middle) * np.float32(reach)
         ring[:, 2] = oval[:, 2] + depth * (ears - oval[:, 2])
         rings.append(ring)
@@ -49,7 +54,7 @@ def skull_points(landmarks: Float32) -> Float32:
 
 
 def moved_with_skull(points: Float32, photo: Float32, shown: Float32) -> Float32:
-    """Where points fixed to the skull go as the landmarks go from ``photo`` to ``shown``, ``[P, 2]``.
+    """Where skull points go as the landmarks go from ``photo`` to ``shown``, ``[42, 2]``.
 
     Degenerate landmarks (all in one place) leave the points where they are.
     """
@@ -57,11 +62,8 @@ def moved_with_skull(points: Float32, photo: Float32, shown: Float32) -> Float32
         motion = similarity(photo[face.RIGID], shown[face.RIGID])
     except ValueError:
         return np.asarray(points[:, :2], np.float32)
-    return np.asarray(_apply(motion, points)[:, :2], np.float32)
-
-
-def _apply(motion: Pose, points: Float32) -> npt.NDArray[np.float64]:
-    return motion.scale * points @ motion.rotation.T + motion.translation
+    moved = motion.scale * points @ motion.rotation.T + motion.translation
+    return np.asarray(points + _SHARES * (moved - points), np.float32)[:, :2]
 
 
 def mesh_flow(shown: Float32, photo: Float32) -> Float32:

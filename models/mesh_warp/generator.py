@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from models.generator import TARGET_CROP, Landmarks, Picture, TargetFeatures
 from models.landmarks import topology as face
+from models.landmarks.features import eye_heights, lip_gap
 from models.landmarks.geometry import normalise, yaw_pitch_roll
 from models.mesh_warp.eyes import EyePlate, draw_eyes, eye_plates, with_open_eyes
 from models.mesh_warp.flow import mesh_flow, moved_with_skull, skull_points
@@ -46,13 +47,29 @@ class MeshWarpTarget:
     mouth: MouthPlate
 
 
+def best_photo(landmarks: Landmarks) -> int:
+    """Which of a target's photos shows most of it: frontal, eyes open, mouth closed.
+
+    Args:
+        landmarks: ``[K, 478, 3]``.
+    """
+    faces = [normalise(points) for points in landmarks]
+    turned = np.array([np.abs(yaw_pitch_roll(pose.rotation)).sum() for _, pose in faces])
+    eyes = np.array([eye_heights(points).mean() for points, _ in faces])
+    gaps = np.array([lip_gap(points) for points, _ in faces])
+    # an open mouth is worth 10 degrees of turn, half closed eyes 20
+    return int(
+        np.argmin(turned + 40.0 * (1.0 - eyes / max(eyes.max(), 1e-6)) + 10.0 * np.minimum(gaps / 0.2, 1.0))
+    )
+
+
 class MeshWarpGenerator:
-    """Warps the target's most frontal photo so that its landmarks come to lie where they are wanted.
+    """Warps the target's best photo so that its landmarks come to lie where they are wanted.
 
     Flow comes from Gaussian splats of several widths (:mod:`models.mesh_warp.flow`) and falls to zero in
     the background. Eyelids, irises and mouth, where smooth flow cannot follow, are drawn after it. Of
-    several photos of a target the most frontal one is used throughout: changing between photos with the
-    pose would flicker in light and hair, which a person notices more than a coarser warp.
+    several photos of a target the best one is used throughout (:func:`best_photo`): changing between
+    photos with the pose would flicker in light and hair, which shows more than a coarser warp does.
 
     Everything runs on the calling thread: callers serve many drivers on few cores, and set
     ``cv2.setNumThreads(1)``.
@@ -71,9 +88,8 @@ class MeshWarpGenerator:
         self._grid = np.stack(np.meshgrid(rows, rows), axis=-1)
 
     def encode_target(self, images: Picture, landmarks: Landmarks) -> MeshWarpTarget:
-        """See :class:`models.generator.Generator`; of several photos the most frontal one is used."""
-        turned = [np.abs(yaw_pitch_roll(normalise(points)[1].rotation)).sum() for points in landmarks]
-        best = int(np.argmin(turned))
+        """See :class:`models.generator.Generator`; of several photos :func:`best_photo` is used."""
+        best = best_photo(landmarks)
         photo = images[best]
         if photo.shape[0] != self.size:
             photo = cv2.resize(photo, (self.size, self.size), interpolation=cv2.INTER_AREA)

@@ -20,6 +20,7 @@ _NASION, _NOSE_BASE = 168, 2  # both fixed to the skull, as the upper teeth are
 _BRIGHT_SKIN: Final = (50, 280, 4, 205, 425, 101, 330)
 _DARK = np.array([46.0, 19.0, 20.0], np.float32)
 _TEETH = np.array([214.0, 203.0, 190.0], np.float32)
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _TONGUE = np.array([138.0, 66.0, 66.0], np.float32)
 # All in mouth widths.
 #: How far the upper teeth reach below where the lips meet at rest, and the most and least that shows of them.
@@ -43,6 +44,7 @@ class MouthPlate:
         seam: where the lips meet or, open, where the upper one ends: height in the frame.
         shows: how much the photo shows the inside of its mouth, 0..1.
         light: how brightly the photo is lit, about 1.
+        colour: how much colour the photo has, 0 (a pencil drawing) to 1.
     """
 
     photo: Picture
@@ -53,6 +55,7 @@ class MouthPlate:
     seam: float
     shows: float
     light: float
+    colour: float
 
 
 def mouth_plate(photo: Picture, landmarks: Float32) -> MouthPlate:
@@ -67,7 +70,7 @@ def mouth_plate(photo: Picture, landmarks: Float32) -> MouthPlate:
         frame.to_local(landmarks[_NOSE_BASE]),
         float(upper.mean()),
         _shows(photo, frame, edges),
-        _light(photo, landmarks),
+        *_light_and_colour(photo, landmarks),
     )
 
 
@@ -191,7 +194,8 @@ def _inside(
         teeth, shade = _upper_teeth(photo_u, photo_v, depth, gap, to_photo.scale, plate)
         teeth = teeth * (1.0 - plate.shows)
         colour = colour + teeth[..., None] * (_TEETH * shade[..., None] - colour)
-    colour = colour * plate.light
+    grey = colour @ _LUMA
+    colour = plate.light * (grey[..., None] + plate.colour * (colour - grey[..., None]))
     # lips throw a shadow inwards
     colour *= (0.6 + 0.4 * smoothstep(depth, 0.0, 0.07) * smoothstep(gap - depth, 0.0, 0.05))[..., None]
     if plate.shows > 0.0:
@@ -245,11 +249,13 @@ def _shows(photo: Picture, frame: FeatureFrame, edges: EdgeTable) -> float:
     return float(smoothstep(gap, _PHOTO_SHUT, _PHOTO_OPEN) * np.maximum(teeth, hollow))
 
 
-def _light(photo: Picture, landmarks: Float32) -> float:
-    """How brightly the photo is lit, judged by the skin between eyes and mouth."""
+def _light_and_colour(photo: Picture, landmarks: Float32) -> tuple[float, float]:
+    """How brightly a photo is lit, about 1, and how much colour it has, 0..1: judged by skin of the face."""
     points = np.clip(np.rint(landmarks[list(_BRIGHT_SKIN), :2]).astype(int), 0, photo.shape[0] - 1)
-    brightness = photo[points[:, 1], points[:, 0]].max(axis=1).mean()
-    return float(np.clip(0.42 + 0.62 * brightness / 255.0, 0.5, 1.0))
+    skin = photo[points[:, 1], points[:, 0]].astype(np.float32)
+    brightness = float(skin.max(axis=1).mean())
+    colour = float(np.median(np.ptp(skin, axis=1) / np.maximum(skin.max(axis=1), 1.0)))
+    return float(np.clip(0.42 + 0.62 * brightness / 255.0, 0.5, 1.0)), float(np.clip(colour / 0.12, 0, 1))
 
 
 def _sampled(picture: Picture, x: Float32, y: Float32) -> Float32:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import skimage.data
 import torch
+from scipy.spatial.transform import Rotation
 
 from models.landmarks import topology as face
 from models.landmarks.crop import face_crop
 from models.landmarks.detector import FaceDetector
 from models.landmarks.driver import DriverMotion, eye_heights
+from models.landmarks.features import gaze, lip_gap
 from models.landmarks.geometry import normalise
 from models.landmarks.retarget import RetargetTarget, retarget
 from models.mesh_maps import COARSE, FILL, FINE, STILL, mesh_maps
@@ -95,9 +99,91 @@ def test_background_stays_where_it_is(generator: MeshWarpGenerator, target: Mesh
     assert np.abs(picture - target.photo).mean() > 3
 
 
-def test_at_rest_the_photo_is_shown_unchanged(generator: MeshWarpGenerator, target: MeshWarpTarget) -> None:
-    picture = generator.generate([target], shown(target, STILL_MOTION)[None])[0]
-    assert np.abs(picture.astype(int) - target.photo).mean() < 1.0
+@pytest.mark.parametrize("size", [256, 512])
+def test_the_photos_own_landmarks_show_the_photo(size: int, crop: tuple[np.ndarray, np.ndarray]) -> None:
+    generator = MeshWarpGenerator(size)
+    target = generator.encode_target(crop[0][None], crop[1][None])
+    picture = generator.generate([target], target.landmarks[None])[0]
+    assert np.abs(picture.astype(int) - target.photo).mean() < 0.5
+
+
+def test_a_smile_with_teeth_closes(
+    generator: MeshWarpGenerator, target: MeshWarpTarget, detector: FaceDetector
+) -> None:
+    """At rest the driver's lips are closed, so the target's are; nothing else of the photo changes."""
+    landmarks = shown(target, STILL_MOTION)
+    picture = generator.generate([target], landmarks[None])[0]
+    before, after = (lip_gap(normalise(detector.detect(x)[0])[0]) for x in (target.photo, picture))
+    assert before > 0.1
+    assert after < 0.05
+    difference = np.abs(picture.astype(int) - target.photo).max(axis=2)
+    top, bottom = (landmarks[[4, 152], 1] / 2).astype(int)
+    assert difference[:top].mean() < 0.5
+    assert difference[bottom:].mean() < 1.5
+
+
+def test_the_eyes_turn(generator: MeshWarpGenerator, target: MeshWarpTarget, detector: FaceDetector) -> None:
+    seen = []
+    for turn in (-0.15, 0.15):
+        motion = replace(STILL_MOTION, gaze=np.array([turn, 0.0]))
+        picture = generator.generate([target], shown(target, motion)[None])[0]
+        seen.append(gaze(normalise(detector.detect(picture)[0])[0])[0])
+    assert seen[1] - seen[0] > 0.12
+
+
+def test_a_falling_lid_covers_the_eye_and_does_not_squeeze_it(
+    generator: MeshWarpGenerator, target: MeshWarpTarget
+) -> None:
+    motion = replace(STILL_MOTION, closure=(0.4, 0.4))
+    half, still = (
+        generator.generate([target], shown(target, m)[None])[0].astype(int) for m in (motion, STILL_MOTION)
+    )
+    x, y = np.rint(target.points[468, :2]).astype(int)
+    low = int(np.rint(target.points[145, 1])) - 2
+    assert np.abs(half[low, x - 1 : x + 2] - still[low, x - 1 : x + 2]).mean() < 12  # the iris stays
+    high = int(np.rint(target.points[159, 1])) + 1
+    assert np.abs(half[high, x - 1 : x + 2] - still[high, x - 1 : x + 2]).mean() > 20  # the lid came down
+    assert y > high
+
+
+def test_both_sizes_show_the_same(crop: tuple[np.ndarray, np.ndarray]) -> None:
+    pictures = []
+    for size in (256, 512):
+        generator = MeshWarpGenerator(size)
+        target = generator.encode_target(crop[0][None], crop[1][None])
+        pictures.append(generator.generate([target], shown(target, opening(0.3))[None])[0])
+    halved = cv2.resize(pictures[1], (256, 256), interpolation=cv2.INTER_AREA)
+    assert np.abs(halved.astype(int) - pictures[0]).mean() < 3
+
+
+def test_a_photo_that_cuts_the_eyes_off_still_serves(crop: tuple[np.ndarray, np.ndarray]) -> None:
+    generator = MeshWarpGenerator(256)
+    landmarks = crop[1] - np.float32([0, 300, 0])
+    target = generator.encode_target(crop[0][None], landmarks[None])
+    assert generator.generate([target], landmarks[None]).shape == (1, 256, 256, 3)
+
+
+def test_a_far_turn_and_a_wild_expression_give_a_picture(
+    generator: MeshWarpGenerator, target: MeshWarpTarget
+) -> None:
+    motion = DriverMotion(
+        np.random.default_rng(0).normal(0, 2, (478, 3)), (1.0, 0.0),
+        Rotation.from_euler("yx", [85, 40], degrees=True).as_matrix(), np.array([9.0, -9, 0]), 5.0, False,
+        widening=(0.0, 0.35), gaze=np.array([4.0, -4.0]),
+    )  # fmt: skip
+    landmarks = shown(target, motion)
+    assert np.isfinite(landmarks).all()
+    assert generator.generate([target], landmarks[None]).shape == (1, 256, 256, 3)
+
+
+def test_a_target_of_another_generator_is_refused(
+    generator: MeshWarpGenerator, crop: tuple[np.ndarray, np.ndarray]
+) -> None:
+    class Foreign:
+        landmarks = crop[1]
+
+    with pytest.raises(TypeError, match="another generator"):
+        generator.generate([Foreign()], crop[1][None])
 
 
 @pytest.mark.parametrize("size", [256, 512])

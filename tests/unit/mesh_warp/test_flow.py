@@ -1,0 +1,87 @@
+"""The flow: exact at the landmarks, smooth between, carrying the skull, still in the background."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import map_coordinates
+from scipy.spatial.transform import Rotation
+
+from models.landmarks import topology as face
+from models.landmarks.geometry import canonical_face
+from models.mesh_maps import mesh_maps
+from models.mesh_warp.flow import FLOW_SIZE, mesh_flow, moved_with_skull, skull_points
+
+
+def photo() -> np.ndarray:
+    """Landmarks in units of the crop."""
+    return (canonical_face() * 0.165 + [0.5, 0.5, 0]).astype(np.float32)
+
+
+def sampled(flow: np.ndarray, points: np.ndarray) -> np.ndarray:
+    places = (points * FLOW_SIZE - 0.5).T[::-1]
+    return np.stack([map_coordinates(flow[..., axis], places, order=1) for axis in range(2)], axis=1)
+
+
+def turned(points: np.ndarray, degrees: float) -> np.ndarray:
+    rotation = Rotation.from_euler("y", degrees, degrees=True).as_matrix()
+    centre = np.array([0.5, 0.5, 0])
+    return ((points - centre) @ rotation.T + centre).astype(np.float32)
+
+
+def test_no_motion_no_flow() -> None:
+    points = photo()[:, :2]
+    assert np.abs(mesh_flow(points, points)).max() == 0
+
+
+def test_the_flow_arrives_at_the_landmarks() -> None:
+    """Nearer than the network's two splats, which smooth over brows and lips."""
+    still = photo()
+    shown = still.copy()
+    brows = np.concatenate([face.RIGHT_EYEBROW_UPPER, face.RIGHT_EYEBROW_LOWER])
+    shown[brows, 1] -= 0.03
+    at = sampled(mesh_flow(shown[:, :2], still[:, :2]), shown[:, :2])[brows, 1]
+    two = mesh_maps(
+        torch.from_numpy(shown[None, :, :2]), torch.from_numpy(still[None, :, :2]),
+        torch.zeros(478, 0), FLOW_SIZE,
+    )[0, :2].permute(1, 2, 0).numpy() / 2  # fmt: skip
+    error, former = (np.abs(x - 0.03).mean() for x in (at, sampled(two, shown[:, :2])[brows, 1]))
+    assert error < 0.6 * former
+    assert error < 0.009
+
+
+def test_the_crops_edge_and_far_background_stay() -> None:
+    still = photo()
+    flow = mesh_flow(turned(still, 25)[:, :2], still[:, :2])
+    border = np.concatenate([flow[0], flow[-1], flow[:, 0], flow[:, -1]])
+    assert np.abs(border).max() < 0.002
+    assert np.abs(flow[-4:, :8]).max() < 0.002
+
+
+def test_hair_and_ears_go_with_the_head() -> None:
+    still = photo()
+    skull = skull_points(still)
+    assert skull[:, 1].min() < still[:, 1].min() - 0.05  # above the forehead
+    moved = still + np.float32([0.05, 0.02, 0])
+    followed = moved_with_skull(skull, still, moved) - skull[:, :2]
+    top = np.argsort(skull[:, 1])[:5]
+    np.testing.assert_allclose(followed[top], [[0.05, 0.02]] * 5, atol=5e-3)
+    assert np.abs(followed).max() < 0.051
+
+
+def test_an_opening_mouth_leaves_the_skull() -> None:
+    still = photo()
+    shown = still.copy()
+    shown[face.LIPS, 1] += 0.05
+    skull = skull_points(still)
+    np.testing.assert_allclose(moved_with_skull(skull, still, shown), skull[:, :2], atol=1e-3)
+
+
+@pytest.mark.parametrize("degrees", [-25, 25])
+def test_a_turn_does_not_fold_the_picture(degrees: float) -> None:
+    """Going right in the picture never goes far left in the photo."""
+    still = photo()
+    flow = mesh_flow(turned(still, degrees)[:, :2], still[:, :2])
+    source = (np.arange(FLOW_SIZE) + 0.5) / FLOW_SIZE + flow[..., 0]
+    assert (np.diff(source, axis=1) > -0.02).all()
