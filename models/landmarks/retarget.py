@@ -22,7 +22,7 @@ SHIFT_SHARE, MAX_SHIFT = 0.7, 0.5
 #: Bounds of the change of size.
 MIN_SCALE, MAX_SCALE = 0.85, 1.15
 #: Bounds of how much larger or smaller a feature's motion is shown on a target of other proportions.
-_MIN_PROPORTION, _MAX_PROPORTION = 0.75, 1.33
+_MIN_PROPORTION, _MAX_PROPORTION = 0.75, 1.2
 #: Farthest that a point may move by expression, in normalised units: what is more is a detector's mistake.
 _MAX_EXPRESSION = 0.9
 #: Where the lids meet between the open upper (0) and lower (1) lid.
