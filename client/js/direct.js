@@ -21,8 +21,8 @@ export class DirectDialogs {
     });
     onAction("direct-accept", () => this.#answer(true));
     onAction("direct-decline", () => this.#answer(false));
-    // Escape is no agreement.
-    this.incoming.addEventListener("close", () => this.#answer(false));
+    // Escape is no agreement. The event comes late: the dialog may be open for another request again.
+    this.incoming.addEventListener("close", () => this.incoming.open || this.#answer(false));
   }
 
   /** Ask this person whether to request a direct call, and with whom: it has two members exactly. */
