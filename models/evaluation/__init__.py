@@ -1,0 +1,1 @@
+"""Measures what the models do, on people they never saw."""

@@ -1,0 +1,52 @@
+"""``understudy train``: trains what is shipped, on data of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Train models on data of your own.", no_args_is_help=True, rich_markup_mode="markdown")
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+@app.callback()
+def train() -> None:
+    """Train models on data of your own."""
+
+
+@app.command("transformer")
+def train_landmark_transformer(
+    store: Annotated[
+        list[Path],
+        typer.Option("--store", metavar="FILE", help="Separated landmarks, with crops; repeatable."),
+    ],
+    people: Annotated[
+        list[Path],
+        typer.Option("--people", metavar="CSV", help="Columns clip (or photo), person, split; repeatable."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Checkpoints, logs and weights.")],
+    config: Annotated[
+        Path, typer.Option("--config", "-c", metavar="YAML", help="Settings of the run.")
+    ] = CONFIGS / "landmark_transformer.yaml",
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Processor threads.")] = 1,
+) -> None:
+    """Train the landmark transformer; run it again to go on where it stopped.
+
+    `understudy landmarks separate VIDEO... --every 3 --crops 72 --out DIR` makes a store.
+    """
+    import torch
+
+    from models.training.landmark_data import load_people_of
+    from models.training.transformer import TransformerTraining, train_transformer
+
+    torch.set_num_threads(threads)
+    try:
+        settings = TransformerTraining.load(config)
+        weights = train_transformer(load_people_of(store, people), settings, out, report=typer.echo)
+    except (ValueError, OSError) as error:
+        typer.secho(str(error), err=True, fg=typer.colors.RED)
+        raise typer.Exit(2) from None
+    typer.echo(f"weights: {weights}")
