@@ -122,6 +122,7 @@ class CallBenchmark:
         Raises:
             UserError: the service did not get ready.
         """
+        machine = _machine()
         self.progress("encoding the synthetic driver's film", 0.0)
         film = await asyncio.to_thread(make_film)
         rows: list[Row] = []
@@ -140,7 +141,7 @@ class CallBenchmark:
             finally:
                 await service.stop()
         self.progress("done", 1.0)
-        return Report(_machine(), _shown_settings(self.settings), round(start_up, 2), rows)
+        return Report(machine, _shown_settings(self.settings), round(start_up, 2), rows)
 
     async def _measure(self, service: _Service, film: Film, count: int) -> Row:
         targets = await service.targets()
@@ -295,6 +296,7 @@ def _machine() -> dict[str, Any]:
     return {
         "cpus": os.cpu_count(),
         "processor": _processor(),
+        "load_before": round(os.getloadavg()[0], 2),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -88,12 +88,19 @@ def summary_of(report: Report) -> str:
     """What the figures come to, in two lines."""
     held = max((row.drivers for row in report.rows if row.enough), default=0)
     first = next((row.live_after_s for row in report.rows if not math.isnan(row.live_after_s)), math.nan)
+    busy = report.machine["load_before"]
+    warning = (
+        f"\nThe machine was busy with other things (load {busy:.1f}) when this began: expect better figures."
+        if busy > 0.25 * report.machine["cpus"]
+        else ""
+    )
     return (
         f"{held} drivers at {ENOUGH_FPS:.0f} frames a second or more on {report.machine['cpus']} CPUs "
         f"({report.machine['processor']}), "
         f"{report.settings['generator']} at {report.settings['size']} pixels.\n"
         f"Ready {report.start_up_s:.1f} s after the start; "
         f"generated frames {_number(first, 1)} s after the first driver's first message."
+        f"{warning}"
     )
 
 

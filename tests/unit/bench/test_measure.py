@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import math
 import subprocess
@@ -74,12 +75,15 @@ def row(drivers: int, fps: float, live: int | None = None) -> Row:
 
 def test_report_says_how_many_drivers_were_held() -> None:
     report = Report(
-        {"cpus": 2, "processor": "some"},
+        {"cpus": 2, "processor": "some", "load_before": 0.1},
         {"generator": "mesh-warp", "size": 256},
         2.5,
         [row(1, 30), row(2, 25), row(4, 19)],
     )
     assert summary_of(report).startswith("2 drivers at 20 frames a second or more on 2 CPUs")
+    assert "busy" not in summary_of(report)
+    busy = dataclasses.replace(report, machine={**report.machine, "load_before": 3.0})
+    assert "busy with other things (load 3.0)" in summary_of(busy)
     assert json.loads(report.as_json())["rows"][0]["age_ms_p95"] is None
     assert table_of(list(report.rows)).row_count == 3
 
