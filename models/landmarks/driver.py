@@ -32,6 +32,7 @@ PRIOR_S = 0.5
 #: Height of an eye, as a share of the driver's own open eye, at which it counts as closed (FaceMesh never
 #: reports zero: blinks of the training people end at 0.15 to 0.3) and as open.
 _CLOSED_SHARE, _OPEN_SHARE = 0.32, 0.96
+_EASE = 1.15
 #: An eye is never taken for wide open below this height in eye widths: somebody may begin with closed eyes.
 _LEAST_OPEN = 0.16
 #: Longest time that one frame may count for, seconds: after a gap the next frame is still one frame.
@@ -208,7 +209,8 @@ class DriverTracker:
         kept = np.clip((difference - 0.1) / 0.3, 0.0, 1.0)
         share = mean + apart * kept
         closure = np.clip((_OPEN_SHARE - share) / (_OPEN_SHARE - _CLOSED_SHARE), 0.0, 1.0)
-        return closure, np.clip(share - 1.02, 0.0, 0.35)
+        # the first of the way is also eyes that relax: shown in full it makes a target look sleepy
+        return closure**_EASE, np.clip(share - 1.02, 0.0, 0.35)
 
     def _look(
         self, normalised: Float64, closure: Float64, step: float, calibrating: bool, time_s: float

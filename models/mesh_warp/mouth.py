@@ -18,13 +18,13 @@ Float32 = npt.NDArray[np.float32]
 _LEFT_CORNER, _RIGHT_CORNER = 61, 291  # on the picture's left and right
 _NASION, _NOSE_BASE = 168, 2  # both fixed to the skull, as the upper teeth are
 _BRIGHT_SKIN: Final = (50, 280, 4, 205, 425, 101, 330)
-_DARK = np.array([46.0, 19.0, 20.0], np.float32)
+_DARK = np.array([58.0, 23.0, 24.0], np.float32)
 _TEETH = np.array([214.0, 203.0, 190.0], np.float32)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _TONGUE = np.array([138.0, 66.0, 66.0], np.float32)
 # All in mouth widths.
 #: How far the upper teeth reach below where the lips meet at rest, and the most and least that shows of them.
-_TEETH_BELOW_SEAM, _MOST_TEETH, _LEAST_TEETH = 0.05, 0.17, 0.035
+_TEETH_BELOW_SEAM, _MOST_TEETH, _LEAST_TEETH = 0.065, 0.17, 0.06
 #: Where neighbouring upper teeth meet, from the middle.
 _TOOTH_EDGES: Final = (0.0, 0.155, 0.275, 0.38)
 #: Gap between which a photo counts as showing the inside of its mouth.
@@ -187,8 +187,8 @@ def _inside(
     photo_u, photo_v = to_photo(u, v)
     colour = _DARK * (0.55 + 0.45 * smoothstep(sides, 0.0, 0.7))[..., None]
     tongue = smoothstep(depth - 0.55 * gap, 0.0, 0.22) * smoothstep(sides, 0.1, 0.6)
-    tongue *= smoothstep(gap, 0.12, 0.35)
-    colour = colour + 0.55 * tongue[..., None] * (_TONGUE - colour)
+    tongue *= smoothstep(gap, 0.1, 0.3)
+    colour = colour + 0.7 * tongue[..., None] * (_TONGUE - colour)
 
     if plate.shows < 1.0:
         teeth, shade = _upper_teeth(photo_u, photo_v, depth, gap, to_photo.scale, plate)
