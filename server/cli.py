@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from models.evaluation.cli import app as evaluate
+from models.landmarks.cli import app as landmarks
+from models.training.cli import app as train
+from models.training.dataset_cli import app as dataset
+
 if TYPE_CHECKING:
     from server.settings import LoadedSettings
 
@@ -25,6 +30,10 @@ app = typer.Typer(
 )
 bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode="markdown")
 app.add_typer(bench, name="bench")
+app.add_typer(landmarks, name="landmarks")
+app.add_typer(dataset, name="dataset")
+app.add_typer(train, name="train")
+app.add_typer(evaluate, name="evaluate")
 
 ConfigOption = Annotated[
     Path | None,

@@ -50,3 +50,47 @@ def train_landmark_transformer(
         typer.secho(str(error), err=True, fg=typer.colors.RED)
         raise typer.Exit(2) from None
     typer.echo(f"weights: {weights}")
+
+
+@app.command("generator")
+def train_generator(
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="What `understudy dataset build` made.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Checkpoint, logs and weights.")],
+    config: Annotated[
+        Path, typer.Option("--config", "-c", metavar="YAML", help="Settings of the run.")
+    ] = CONFIGS / "lite.yaml",
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Processor threads.")] = None,
+) -> None:
+    """Train the MarioNETte generator; run it again to go on where it stopped.
+
+    Writes `checkpoint.pt` every few minutes, TensorBoard logs, and the averaged weights at the end.
+    """
+    import platformdirs
+    import torch
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from models.marionette.generator import save_network
+    from models.training.generator import Trainer, TrainingConfig
+    from models.training.perceptual import TrunkUnavailable
+
+    if threads:
+        torch.set_num_threads(threads)
+    cache = Path(platformdirs.user_cache_dir("understudy"))
+    try:
+        trainer = Trainer(TrainingConfig.load(config), data, out, cache=cache)
+    except (ValueError, OSError, ModuleNotFoundError, TrunkUnavailable) as error:
+        typer.secho(str(error), err=True, fg=typer.colors.RED)
+        raise typer.Exit(2) from None
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns) as bar:
+        task = bar.add_task("", total=trainer.total_steps, completed=trainer.step)
+
+        def show(step: int, _: int, figures: dict[str, float]) -> None:
+            bar.update(task, completed=step, description=f"l1 {figures['l1']:.3f}")
+
+        trainer.run(show)
+    weights = out / "generator.safetensors"
+    save_network(trainer.average, weights)
+    typer.echo(f"weights: {weights}")

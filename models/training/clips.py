@@ -142,7 +142,7 @@ def process_clip(clip: Clip, folder: Path, options: ClipOptions) -> ClipReport:
         with FaceDetector(static=False, max_faces=2) as detector:
             for frame in read_frames(clip.path, options.fps):
                 found = detector.detect(frame)
-                if len(found) > 1:
+                if any(_apart(found[0], other) for other in found[1:]):
                     return left_out("two faces")
                 if found:
                     frames.append(frame)
@@ -170,6 +170,11 @@ def process_clip(clip: Clip, folder: Path, options: ClipOptions) -> ClipReport:
     jpegs = [_jpeg(warp_to_square(frame, transform, options.size)) for frame in frames]
     _write(shard, jpegs, landmarks.astype(np.float32), clip, options)
     return ClipReport(clip.name, clip.person, clip.split, len(jpegs))
+
+
+def _apart(face: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> bool:
+    """Whether these are two faces; a tracker sometimes holds one face twice for a few frames."""
+    return bool(np.linalg.norm((face - other)[:, :2].mean(0)) > 0.5 * face_size(face))
 
 
 def _inside(centre: npt.NDArray[np.floating], side: float, frame: tuple[int, ...]) -> npt.NDArray[np.float64]:
