@@ -60,13 +60,14 @@ class Driver:
 
     Attributes:
         cameras, pictures: its mailboxes.
+        detector: from its first frame on.
         epoch, target: of what is shown now.
         wanted: epoch and id of the target that is being prepared.
     """
 
     cameras: FrameReader
     pictures: FrameWriter
-    detector: FaceDetector
+    detector: FaceDetector | None = None
     tracker: DriverTracker = field(default_factory=DriverTracker)
     epoch: int = 0
     target_id: str | None = None
@@ -102,23 +103,26 @@ class Pipeline:
         # Calls share few cores: threads inside single small operations only get in each other's way.
         cv2.setNumThreads(1)
         self.generator = load_generator(settings.generator)(settings.size)
-        if (
-            torch := sys.modules.get("torch")
-        ) is not None:  # not every generator needs it, and it loads slowly
+        torch = sys.modules.get("torch")
+        if torch is not None:  # not every generator needs it, and it loads slowly
             torch.set_num_threads(1)
         self._settings = settings
         self._store = TargetStore(Path(settings.data_dir))
         self._mark = VisibleMark(settings.mark, settings.size)
         self._drivers: dict[int, Driver] = {}
         self._turn = 0
-        self.preparation = Preparation(self._store.load, self.generator)
+        self.preparation = Preparation(self._store.load, self.generator, self._warm_up())
 
-    def warm_up(self) -> None:
-        """Load what loads late, so that the first driver's first frame is as fast as any."""
-        for example in self._store.built_ins()[:1]:
-            prepared = self._store.load(example.id)
-            features = self.generator.encode_target(prepared.images, prepared.landmarks)
-            self.generator.generate([features], features.landmarks[None])
+    def _warm_up(self) -> npt.NDArray[np.uint8]:
+        """Load what loads late, so that the first driver's first frame is as fast as any.
+
+        Returns:
+            A picture with a face, for detectors to be warmed up with.
+        """
+        example = self._store.load(self._store.built_ins()[0].id)
+        features = self.generator.encode_target(example.images, example.landmarks)
+        self.generator.generate([features], features.landmarks[None])
+        return example.images[0]
 
     @property
     def drivers(self) -> dict[int, Driver]:
@@ -129,7 +133,7 @@ class Pipeline:
 
     def open(self, driver: int, cameras: FrameReader, pictures: FrameWriter) -> None:
         """Take a new driver."""
-        self._drivers[driver] = Driver(cameras, pictures, self.preparation.detector())
+        self._drivers[driver] = Driver(cameras, pictures)
 
     def assign(self, number: int, epoch: int, target_id: str | None) -> None:
         """Put another target before a driver: at once if it is known, otherwise as soon as it is prepared."""
@@ -168,7 +172,7 @@ class Pipeline:
     def release(self, number: int) -> Driver | None:
         """Forget a driver; its mailboxes are closed by the caller."""
         driver = self._drivers.pop(number, None)
-        if driver is not None:
+        if driver is not None and driver.detector is not None:
             self.preparation.discard(driver.detector)
         return driver
 
@@ -212,6 +216,10 @@ class Pipeline:
         if not driver.generating.may_try():
             self._answer(driver, note, "failed", detail=driver.generating.detail)
             return None
+        if driver.detector is None:
+            driver.detector = self.preparation.detector()
+            if driver.detector is None:
+                return None
         try:
             faces = driver.detector.detect(picture)
             if not faces:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from models.generator import Generator, TargetFeatures
 from models.landmarks.detector import FaceDetector
@@ -45,9 +46,13 @@ class Preparation:
     Args:
         load: gives a target by its id.
         generator: encodes it.
+        face: a picture with a face, RGB, that detectors are warmed up with.
     """
 
-    def __init__(self, load: Callable[[str], PreparedTarget], generator: Generator) -> None:
+    def __init__(
+        self, load: Callable[[str], PreparedTarget], generator: Generator, face: npt.NDArray[np.uint8]
+    ) -> None:
+        self._face = face
         self._load = load
         self._generator = generator
         self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -58,8 +63,9 @@ class Preparation:
             end.setblocking(False)
         self._running: set[str] = set()
         self._began: float | None = None
+        self._replenishing = False
         for _ in range(SPARE_DETECTORS):
-            self._spares.put(_warm_detector())
+            self._spares.put(self._warm_detector())
         threading.Thread(target=self._run, name="preparation", daemon=True).start()
 
     def fileno(self) -> int:
@@ -83,13 +89,15 @@ class Preparation:
                 self._running.discard(done[-1][0])
         return done
 
-    def detector(self) -> FaceDetector:
-        """A detector for a new driver."""
+    def detector(self) -> FaceDetector | None:
+        """A detector for a driver; None while there is none yet: ask again at its next frame."""
         try:
             detector = self._spares.get_nowait()
         except queue.Empty:
-            detector = _warm_detector()
-        self._work.put(self._replenish)
+            detector = None
+        if not self._replenishing:
+            self._replenishing = True
+            self._work.put(self._replenish)
         return detector
 
     def discard(self, detector: FaceDetector) -> None:
@@ -128,11 +136,13 @@ class Preparation:
             self._ring.send(b"!")
 
     def _replenish(self) -> None:
-        if self._spares.qsize() < SPARE_DETECTORS:
-            self._spares.put(_warm_detector())
+        self._replenishing = False
+        while self._spares.qsize() < SPARE_DETECTORS:
+            self._spares.put(self._warm_detector())
 
-
-def _warm_detector() -> FaceDetector:
-    detector = FaceDetector(static=False)
-    detector.detect(np.zeros((480, 640, 3), np.uint8))
-    return detector
+    def _warm_detector(self) -> FaceDetector:
+        """A detector that has been through all it does, and follows nobody."""
+        detector = FaceDetector(static=False)
+        detector.detect(self._face)
+        detector.detect(np.zeros_like(self._face))
+        return detector

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S: Final = 0.5
+_ORDERS_A_ROUND: Final = 16
 #: Niceness of loading while calls run: a third of the share of what serves them.
 _GENTLE: Final = 5
 #: A driver whose frames came at longer intervals than this is not waited for.
@@ -150,7 +151,11 @@ class InferenceProcess:
         return came
 
     def _take_orders(self) -> None:
-        while (received := self._channel.receive()) is not None:
+        """Take some orders; more of them wait for the next round, so that frames and heartbeats go on."""
+        for _ in range(_ORDERS_A_ROUND):
+            received = self._channel.receive()
+            if received is None:
+                return
             order, descriptors = received
             match order:
                 case Open():
@@ -200,7 +205,6 @@ def main() -> None:
         from server.inference.pipeline import Pipeline
 
         pipeline = Pipeline(settings)
-        pipeline.warm_up()
         InferenceProcess(pipeline, channel, settings.company_s, settings.picture_bytes).run()
     except Exception as error:
         logger.exception("The inference process ends")

@@ -7,8 +7,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from models.generator import Landmarks, Picture, TargetFeatures
 from models.mesh_warp import MeshWarpGenerator
+
+BRIGHT_CORNER = (255, 128, 0)
 
 
 class _Switched(MeshWarpGenerator):
@@ -31,9 +35,9 @@ class _Switched(MeshWarpGenerator):
 
 
 def _is_bright(target: TargetFeatures) -> bool:
-    """Whether it is the target ``bright`` of the trials: no other one has so much more red than blue."""
-    red, _, blue = target.photo.reshape(-1, 3).mean(0)  # type: ignore[attr-defined]
-    return bool(red > 1.7 * blue)
+    """Whether it is the target ``bright`` of the trials, which has a corner of this colour."""
+    corner = target.photo[:4, :4].reshape(-1, 3).mean(0)  # type: ignore[attr-defined]
+    return bool(np.abs(corner - BRIGHT_CORNER).max() < 8)
 
 
 def switched(size: int) -> MeshWarpGenerator:

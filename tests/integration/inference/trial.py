@@ -18,6 +18,7 @@ import skimage.data
 from server.inference.client import GeneratedFrame, InferenceClient
 from server.targets.store import Consent, TargetStore
 from signaling.protocol import DriverState
+from tests.integration.inference.faults import BRIGHT_CORNER
 
 ROOT = Path(__file__).resolve().parents[3]
 MAGENTA = (255, 0, 255)
@@ -103,8 +104,11 @@ def make_targets(folder: Path) -> None:
     prepared = store.load("astronaut")
     colours = {"green": (0.35, 0.8, 0.4), "bright": (1.35, 1.1, 0.6)}
     for name, colour in colours.items():
+        photo = tinted(prepared.images[:1], colour)
+        if name == "bright":
+            photo[:, :16, :16] = BRIGHT_CORNER
         record = store.save(
-            tinted(prepared.images[:1], colour),
+            photo,
             prepared.landmarks[:1],
             name=name,
             consent=Consent("I may use this picture.", time.time()),
