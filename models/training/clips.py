@@ -142,11 +142,13 @@ def process_clip(clip: Clip, folder: Path, options: ClipOptions) -> ClipReport:
         with FaceDetector(static=False, max_faces=2) as detector:
             for frame in read_frames(clip.path, options.fps):
                 found = detector.detect(frame)
-                if any(_apart(found[0], other) for other in found[1:]):
+                if not found:
+                    continue
+                largest = max(found, key=face_size)
+                if any(_is_another(other, largest) for other in found):
                     return left_out("two faces")
-                if found:
-                    frames.append(frame)
-                    faces.append(found[0])
+                frames.append(frame)
+                faces.append(largest)
     except (av.FFmpegError, IndexError, OSError) as error:
         return left_out(f"undecodable: {error}")
     if len(faces) < options.min_frames:
@@ -172,9 +174,10 @@ def process_clip(clip: Clip, folder: Path, options: ClipOptions) -> ClipReport:
     return ClipReport(clip.name, clip.person, clip.split, len(jpegs))
 
 
-def _apart(face: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> bool:
-    """Whether these are two faces; a tracker sometimes holds one face twice for a few frames."""
-    return bool(np.linalg.norm((face - other)[:, :2].mean(0)) > 0.5 * face_size(face))
+def _is_another(face: npt.NDArray[np.floating], largest: npt.NDArray[np.floating]) -> bool:
+    """Whether this is a second person, and neither the same face held twice nor a phantom in the clothes."""
+    apart = np.linalg.norm((face - largest)[:, :2].mean(0)) > 0.5 * face_size(largest)
+    return bool(apart and face_size(face) > 0.6 * face_size(largest))
 
 
 def _inside(centre: npt.NDArray[np.floating], side: float, frame: tuple[int, ...]) -> npt.NDArray[np.float64]:
