@@ -84,10 +84,10 @@ export class TargetChooser {
     if (gone) this.#fallBack();
   }
 
-  /** An upload of one's own that is gone cannot be worn any longer. Others' ids are the server's to judge. */
+  /** What was chosen in this browser and is gone cannot be worn. Ids that came by link are the server's to judge. */
   #fallBack() {
     const { target } = this.store.state.me;
-    const wasOwn = target?.startsWith("t_") && target === local.get("target") && !this.targets.find(target);
-    if (wasOwn && this.targets.builtIn.length > 0) this.choose(this.targets.builtIn[0].id);
+    const gone = target && target === local.get("target") && !this.targets.find(target);
+    if (gone && this.targets.builtIn.length > 0) this.choose(this.targets.builtIn[0].id);
   }
 }
