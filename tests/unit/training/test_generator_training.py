@@ -46,7 +46,7 @@ def write_video(path: Path, frames: list[np.ndarray]) -> None:
 
 
 def moving_face(shift: float = 1.5, count: int = 8) -> list[np.ndarray]:
-    face = np.ascontiguousarray(skimage.data.astronaut()[:256, 96:352])
+    face = cv2.resize(skimage.data.astronaut()[:200, 124:324], (256, 256))  # without the flag, half a face
     return [
         cv2.warpAffine(
             face,
