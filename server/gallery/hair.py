@@ -1,128 +1,205 @@
-"""Paints hair: behind the head, and over the forehead along its hairline, strand by strand."""
+"""Hair: strands that follow guide curves, round curls, and beards."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from models.landmarks import topology as face
-from server.gallery.painter import Layer, Painter, Points, ellipse, smooth
-from server.gallery.person import Head, Person
+from server.gallery.drawing import Array, Canvas, Points, curve, linear, mirrored, smoothstep
+from server.gallery.portrait import Part, Portrait
 
-Flow = Callable[[float, float], tuple[float, float]]
+Guides = Sequence[Sequence[tuple[float, float]]]
 
-# Hairlines from the left temple to the right, in half widths and face heights below the crown.
-_HAIRLINES = {
-    "short": [[-1.0, 0.38], [-0.88, 0.2], [-0.74, 0.08], [-0.4, 0.06], [0.1, 0.03], [0.55, 0.07],
-              [0.76, 0.1], [0.88, 0.2], [1.0, 0.38]],
-    "side": [[-1.0, 0.4], [-0.9, 0.24], [-0.8, 0.16], [-0.45, 0.12], [0.05, 0.06], [0.45, 0.02],
-             [0.76, 0.09], [0.89, 0.22], [1.0, 0.4]],
-    "bob": [[-1.2, 0.9], [-1.05, 0.62], [-0.99, 0.36], [-0.8, 0.2], [-0.3, 0.17], [0.3, 0.17], [0.8, 0.2],
-            [0.99, 0.36], [1.05, 0.62], [1.2, 0.9]],
-    "long": [[-1.22, 1.2], [-1.08, 0.72], [-1.0, 0.42], [-0.86, 0.22], [-0.5, 0.1], [-0.12, 0.03],
-             [0.2, 0.07], [0.66, 0.15], [0.92, 0.28], [1.02, 0.46], [1.08, 0.72], [1.22, 1.2]],
-    "curly": [[-1.1, 0.46], [-1.0, 0.28], [-0.86, 0.16], [-0.5, 0.1], [0.0, 0.08], [0.5, 0.1], [0.86, 0.16],
-              [1.0, 0.28], [1.1, 0.46]],
-    "bun": [[-1.0, 0.38], [-0.9, 0.2], [-0.72, 0.08], [-0.35, 0.03], [0.0, 0.02], [0.35, 0.03],
-            [0.72, 0.08], [0.9, 0.2], [1.0, 0.38]],
-}  # fmt: skip
-_WIDTH = {"bob": 1.32, "long": 1.34, "curly": 1.5, "short": 1.07, "side": 1.09, "bun": 1.07}
-_RISE = {"curly": 0.33, "bun": 0.17, "short": 0.2}
-_PARTING = {"side": 0.45, "long": -0.12, "short": 0.2}
+_FIELD_STEP = 8
+_STEPS = 26
 
 
-def paint_hair_behind(painter: Painter, person: Person, head: Head, random: np.random.Generator) -> None:
-    """What hangs or stands behind face and neck."""
-    if person.hair == "curly":
-        region = painter.mask(ellipse(head.at([0, 0.34]), 1.52 * head.half, 0.68 * head.height), 3.0)
-        painter.paint(region, _tone(person, 0.5))
-        _paint_strands(painter, region, person, random, 1800, _curls, 26)
-        return
-    if person.hair == "bun":
-        bun = painter.mask(ellipse(head.at([0, -0.25]), 0.48 * head.half, 0.15 * head.height), 1.5)
-        painter.paint(bun, _tone(person, 0.7))
-        _paint_strands(painter, bun, person, random, 220, lambda x, y: (np.cos(y / 15), 0.35), 40)
-    if person.hair not in ("bob", "long"):
-        return
-    low = 1.04 if person.hair == "bob" else 1.75
-    wide = _WIDTH[person.hair]
-    side = [[wide, low], [1.03 * wide, 0.4], [0.86 * wide, 0.0], [0.5, -0.19], [0.0, -0.23]]
-    region = painter.mask(smooth(head.at([[-x, y] for x, y in side] + side[-2::-1])), 2.0)
-    painter.paint(region, _tone(person, 0.5))
+@dataclass(frozen=True)
+class Strands:
+    """How hair lies. Lengths in design units.
 
-    def hang(x: float, y: float) -> tuple[float, float]:
-        return 0.1 * (x - head.centre[0]) / head.half + 0.1 * np.sin(y / 45), 1.0
+    Attributes:
+        guides: curves along which strands run.
+        seed: of the strands.
+        reach: length over which a strand keeps its tone.
+        grain: coarseness of strands.
+        guide_width: how far a guide is followed.
+        thick: how far the hair stands off the head.
+        edge: how soon it reaches that from its border.
+        relief: height of single strands.
+        contrast: of light and dark strands.
+        fringe: width of the frayed border.
+        base: relief it lies on; by default what is there.
+        colour: ``#rrggbb``; by default the sitter's.
+    """
 
-    _paint_strands(painter, region, person, random, 1100, hang, 70)
-    shadow = head.at([[-1.15, 0.42], [1.15, 0.42], [1.1, low], [-1.1, low]])
-    painter.shade(painter.mask(shadow, 14), 0.66)
+    guides: Guides
+    seed: int = 0
+    reach: float = 0.30
+    grain: float = 1.0
+    guide_width: float = 0.22
+    thick: float = 0.12
+    edge: float = 0.05
+    relief: float = 0.02
+    contrast: float = 0.55
+    fringe: float = 0.0
+    base: float | None = None
+    colour: str | None = None
 
 
-def paint_hair_front(painter: Painter, person: Person, head: Head, random: np.random.Generator) -> None:
-    """What covers the head down to the hairline, with its shadow on the forehead."""
-    line = np.array(_HAIRLINES[person.hair])
-    wide, rise, low = _WIDTH[person.hair], _RISE.get(person.hair, 0.23), line[0, 1]
-    half_outline = [[wide, low], [wide, 0.25], [0.84 * wide, 0.0], [0.48, -0.84 * rise], [0.0, -rise]]
-    outline = head.at(half_outline + [[-x, y] for x, y in half_outline[-2::-1]])
-    if person.hair == "curly":
-        angles = np.linspace(0.12, np.pi - 0.12, 24)
-        outline = head.at(np.stack([1.5 * np.cos(angles), 0.34 - 0.67 * np.sin(angles)], axis=1))
-
-    def region_below(drop: float) -> Points:
-        hairline = smooth(head.at(line + [0, drop]), closed=False)
-        return np.concatenate([hairline, smooth(outline, closed=False)])
-
-    oval = painter.mask(smooth(head.xy[face.FACE_OVAL]), 2)
-    painter.shade(painter.mask(region_below(0.035), 7) * oval, 0.7)
-    region = painter.mask(region_below(0.0), 2.0)
-    painter.paint(region, _tone(person, 0.7))
-    if person.hair == "curly":
-        _paint_strands(painter, region, person, random, 2200, _curls, 24)
+def draw_strands(portrait: Portrait, outline: Points, strands: Strands) -> None:
+    """A body of hair within a closed curve."""
+    canvas = portrait.canvas
+    mask = canvas.shape(outline)
+    tone, flow = strand_tone(canvas, mask, strands, portrait.person.seed * 7 + strands.seed)
+    if strands.fringe:
+        mask = _frayed(canvas, mask, tone, strands.fringe)
+    if strands.base is None:
+        below = portrait.relief_below(-0.25, 0.05)
     else:
-        parting = _PARTING.get(person.hair, 0.0)
-
-        def comb(x: float, y: float) -> tuple[float, float]:
-            across = (x - head.centre[0]) / head.half - parting
-            if person.hair == "bun":
-                return 0.5 * across, -1.0
-            down = float(np.clip((y - head.crown[1]) / head.height + 0.35, 0.05, 1.0))
-            return 1.6 * across + 0.1 * np.sin(y / 20), down * (0.6 + 1.2 * abs(across))
-
-        _paint_strands(painter, region, person, random, 2200, comb, 58)
-    shine = painter.mask(ellipse(head.at([-0.35, -0.07]), 0.5 * head.half, 0.05 * head.height), 16)
-    painter.canvas += (shine * region)[..., None] * _tone(person, 0.32)
+        below = np.full_like(portrait.z, strands.base)
+    round_ = 1 - (1 - np.clip(canvas.inside(mask) / (strands.edge * 4), 0, 1)) ** 2
+    z = below + strands.thick * np.sqrt(np.clip(round_, 0, 1)) + strands.relief * tone
+    colour = linear(strands.colour or portrait.person.hair)
+    portrait.put(mask, z, colour * np.exp(strands.contrast * tone)[..., None], Part.HAIR, 0.5, 30)
+    portrait.flow = np.where((mask > 0.5)[..., None], flow, portrait.flow)
 
 
-def _tone(person: Person, factor: float) -> Layer:
-    return np.asarray(person.hair_colour, np.float32) * np.float32(factor)
+def strand_tone(canvas: Canvas, mask: Array, strands: Strands, seed: int) -> tuple[Array, Array]:
+    """Tone -1..1 of each pixel, alike along strands, and the strands' direction ``[size, size, 2]``.
+
+    Line integral convolution of noise along a field interpolated between the guides (Cabral and Leedom,
+    "Imaging vector fields using line integral convolution", 1993).
+    """
+    flow = _field(canvas, strands)
+    random = np.random.default_rng(seed)
+    shape = (canvas.size, canvas.size)
+    fine = random.standard_normal(shape).astype(np.float32)
+    fine = cv2.GaussianBlur(fine, (0, 0), 0.0026 * canvas.scale * strands.grain + 0.4)
+    coarse = random.standard_normal(shape).astype(np.float32)
+    coarse = cv2.GaussianBlur(coarse, (0, 0), 0.02 * canvas.scale * strands.grain)
+    noise = fine / fine.std() + 0.9 * coarse / coarse.std()
+    start_x, start_y = np.meshgrid(*(np.arange(canvas.size, dtype=np.float32),) * 2)
+    step = strands.reach * canvas.scale / _STEPS
+    total = noise.copy()
+    for sign in (1, -1):
+        x, y = start_x.copy(), start_y.copy()
+        for i in range(_STEPS):
+            ahead = cv2.remap(flow, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            x += sign * step * ahead[..., 0]
+            y += sign * step * ahead[..., 1]
+            seen = cv2.remap(noise, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+            total += seen * (1 - (i / _STEPS) ** 2)
+    inside = mask > 0.5
+    total /= (total[inside].std() if inside.any() else total.std()) + 1e-6
+    return np.tanh(total * 0.7), flow
 
 
-def _curls(x: float, y: float) -> tuple[float, float]:
-    return float(np.cos(y / 6 + x / 15)), float(np.sin(x / 6 + y / 13))
+def _field(canvas: Canvas, strands: Strands) -> Array:
+    """Unit directions ``[size, size, 2]``: those of the guides, weighted by nearness."""
+    half = _FIELD_STEP // 2
+    grid_x = canvas.x[half::_FIELD_STEP, half::_FIELD_STEP].astype(np.float64)
+    grid_y = canvas.y[half::_FIELD_STEP, half::_FIELD_STEP].astype(np.float64)
+    field = np.zeros((*grid_x.shape, 2))
+    for guide in strands.guides:
+        line = curve(guide, closed=False, steps=10)
+        along = np.gradient(line, axis=0)
+        along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
+        for (x, y), direction in zip(line[::2], along[::2], strict=True):
+            squared = (grid_x - x) ** 2 + (grid_y - y) ** 2
+            weight = np.exp(-squared / (2 * strands.guide_width**2)) + 1e-4 / (squared + 0.01)
+            field += weight[..., None] * direction
+    field /= np.linalg.norm(field, axis=2, keepdims=True) + 1e-9
+    size = (canvas.size, canvas.size)
+    large = cv2.resize(field.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(large / (np.linalg.norm(large, axis=2, keepdims=True) + 1e-6), np.float32)
 
 
-def _paint_strands(
-    painter: Painter,
-    region: Layer,
-    person: Person,
-    random: np.random.Generator,
-    count: int,
-    flow: Flow,
-    length: float,
+def _frayed(canvas: Canvas, mask: Array, tone: Array, width: float) -> Array:
+    soft = canvas.blur(mask, width)
+    uneven = soft + 0.33 * tone * (4 * soft * (1 - soft))
+    return np.clip((uneven - 0.5) * canvas.scale * width * 0.35 + 0.5, 0, 1)
+
+
+def draw_curls(
+    portrait: Portrait,
+    mask: Array,
+    *,
+    size: float,
+    thick: float,
+    seed: int,
+    contrast: float = 0.5,
+    base: float | None = None,
 ) -> None:
-    """Strokes that start anywhere in the region and follow the flow."""
-    rows, columns = np.nonzero(region > 0.4)
-    lines, colours, widths = [], [], []
-    for start in random.integers(0, len(columns), count):
-        x, y = float(columns[start]), float(rows[start])
-        line = [(x, y)]
-        for _ in range(6):
-            across, down = flow(x, y)
-            pace = length / 6 / (np.hypot(across, down) + 1e-6)
-            x, y = x + across * pace, y + down * pace
-            line.append((x, y))
-        lines.append(np.array(line))
-        colours.append(np.clip(_tone(person, float(np.clip(random.normal(0.98, 0.2), 0.5, 1.5))), 0, 255))
-        widths.append(int(random.integers(1, 3)))
-    painter.strands(region, lines, colours, widths, 0.7)
+    """Tight round curls of radius ``size`` where ``mask`` is; other arguments as in :class:`Strands`."""
+    canvas = portrait.canvas
+    tone = np.tanh(_curl_tone(canvas, mask, size, seed))
+    soft = canvas.blur(mask, 0.02)
+    uneven = soft + 0.48 * tone * soft * (1 - soft)
+    mask = np.clip((uneven - 0.5) * canvas.scale * 0.02 + 0.5, 0, 1)
+    below = portrait.relief_below(-0.3, 0.06) if base is None else np.full_like(portrait.z, base)
+    round_ = 1 - (1 - np.clip(canvas.inside(mask) / 0.35, 0, 1)) ** 2
+    z = below + thick * np.sqrt(np.clip(round_, 0, 1)) + 0.05 * tone
+    colour = linear(portrait.person.hair) * np.exp(contrast * tone)[..., None]
+    portrait.put(mask, z, colour, Part.HAIR, 0.15, 14)
+
+
+def _curl_tone(canvas: Canvas, mask: Array, size: float, seed: int) -> Array:
+    """Overlapping discs with spirals on them, of zero mean and unit deviation within the mask."""
+    random = np.random.default_rng(seed)
+    inside_y, inside_x = np.nonzero(mask > 0.5)
+    radius = size * canvas.scale
+    tone = np.zeros_like(mask)
+    for i in random.integers(0, len(inside_x), int(mask.sum() / radius**2 * 2.2)):
+        x, y, r = inside_x[i], inside_y[i], radius * random.uniform(0.6, 1.25)
+        left, right = int(max(0, x - r)), int(min(canvas.size, x + r + 1))
+        top, bottom = int(max(0, y - r)), int(min(canvas.size, y + r + 1))
+        rows, columns = np.mgrid[top:bottom, left:right]
+        dx, dy = (columns - x) / r, (rows - y) / r
+        distance = np.hypot(dx, dy)
+        turn = np.arctan2(dy, dx) * random.choice([-1, 1]) + distance * 5 + random.uniform(0, 2 * np.pi)
+        height = 0.9 * np.sqrt(np.clip(1 - distance**2, 0, 1)) + random.uniform(-0.35, 0.35)
+        height += 0.42 * np.cos(turn * 2) * np.sqrt(np.clip(1 - distance, 0, 1))
+        below = tone[top:bottom, left:right]
+        over = (distance < 1) & (height > below - 0.25)
+        tone[top:bottom, left:right] = np.where(over, height, below)
+    inside = tone[mask > 0.5]
+    return np.asarray((tone - inside.mean()) / (inside.std() + 1e-6), np.float32)
+
+
+def draw_beard(
+    portrait: Portrait, outline: Points, colour: str, *, thick: float = 0.045, contrast: float, dense: float
+) -> None:
+    """A beard or moustache within a closed curve; the lips stay free.
+
+    Args:
+        portrait: gets the beard.
+        outline: its border.
+        colour: ``#rrggbb``.
+        thick: how far it stands out.
+        contrast: of its hairs.
+        dense: opacity.
+    """
+    canvas = portrait.canvas
+    mask = canvas.shape(outline) * (1 - portrait.lips)
+    guides = [[(0.0, 0.8), (0.0, 1.2)]]
+    for side in (1, -1):
+        guides.append(mirrored([(0.66, 0.0), (0.62, 0.4), (0.45, 0.8), (0.3, 1.1)], side))
+        guides.append(mirrored([(0.3, 0.6), (0.28, 0.9), (0.18, 1.15)], side))
+        guides.append(mirrored([(0.03, 0.44), (0.18, 0.50), (0.33, 0.62)], side))
+    strands = Strands(guides, reach=0.10, grain=0.9, guide_width=0.10)
+    tone, flow = strand_tone(canvas, mask, strands, 9)
+    soft = canvas.blur(mask, 0.03)
+    hairs = np.clip((soft + 2 * tone * soft * (1 - soft) - 0.5) * 3 + 0.5, 0, 1) * dense
+    # No bare rim around the lips.
+    near = smoothstep(0.04, 0.25, canvas.blur(portrait.lips, 0.012))
+    hairs = np.maximum(hairs, mask * near * dense) * (1 - portrait.lips)
+    z = portrait.z + thick * soft + 0.012 * tone
+    portrait.z = np.where(hairs > 0.3, z, portrait.z).astype(np.float32)
+    portrait.paint(hairs, linear(colour) * np.exp(contrast * tone)[..., None])
+    portrait.part[hairs > 0.6] = Part.HAIR
+    portrait.shine = portrait.shine * (1 - hairs) + 0.2 * hairs
+    portrait.flow = np.where((hairs > 0.5)[..., None], flow, portrait.flow)

@@ -1,131 +1,105 @@
-"""A person who never was: proportions and colours, and where the face's landmarks come to lie."""
+"""What makes a sitter that person: proportions, age, colours; and the curves of eyes and mouth."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-import cv2
-import numpy as np
-import numpy.typing as npt
+from server.gallery.drawing import mirrored
 
-from models.landmarks import topology as face
-from server.gallery.painter import SIZE, Layer, Points
+Curve = list[tuple[float, float]]
 
-Colour = tuple[int, int, int]
-Hair = Literal["short", "bob", "long", "curly", "bun", "side"]
-
-_FACE_SHARE = 0.172  # of the canvas, for a unit of the canonical face
+EYE_X = 0.302
+EYE_Y = -0.125
+IRIS_X, IRIS_Y, IRIS_RADIUS = 0.300, -0.134, 0.084
+MOUTH_Y = 0.578
 
 
 @dataclass(frozen=True)
 class Person:
-    """What somebody looks like. Factors are 1 for the average face.
+    """A sitter. Proportions are factors of the average; colours are ``#rrggbb``.
 
     Attributes:
-        skin, hair_colour, eye_colour, lip_colour, clothes: RGB.
-        background: RGB above and below.
-        hair: its cut.
-        width, jaw, eyes, nose, lips, brows: sizes of features.
-        beard: 0 none .. 1 thick.
-        seed: of every stroke.
+        seed: of everything that is random about the person (hairs, freckles, skin).
+        wide, jaw, chin, cheek: widths of the head, at the jaw, the chin, the cheeks.
+        brow, cheekbone, hollow, fold: how far brow ridge and cheekbones stand out, how hollow the cheeks
+            and how deep the folds beside the nose are.
+        nose_length, nose_width, nose_tip: of the nose.
+        neck: half the neck's width.
+        shoulders: width of the shoulders.
+        eye_open, eye_width, eye_tilt, lid: opening and width of the eyes, how much the outer corner is
+            raised, how far the upper lid's crease is hidden.
+        brow_thickness, brow_arch, lashes: of brows and lashes.
+        lip_fullness, mouth_width, smile: of the mouth; a smile of 1 lifts its corners a little.
+        age: 0 no wrinkles, 1 many.
+        blush, makeup, freckles: redness of cheeks and nose, colour on the lids, number of freckles.
+        skin, lip, iris, hair, brow_colour: colours; ``brow_colour`` is by default that of the hair.
+        background: inner and outer colour behind the sitter.
     """
 
-    skin: Colour
-    hair_colour: Colour
-    eye_colour: Colour
-    lip_colour: Colour
-    clothes: Colour
-    background: tuple[Colour, Colour]
-    hair: Hair
-    width: float = 1.0
+    seed: int
+    wide: float = 1.0
     jaw: float = 1.0
-    eyes: float = 1.0
-    nose: float = 1.0
-    lips: float = 1.0
-    brows: float = 1.0
-    beard: float = 0.0
-    glasses: bool = False
-    earrings: bool = False
-    seed: int = 0
+    chin: float = 1.0
+    cheek: float = 1.0
+    brow: float = 1.0
+    cheekbone: float = 1.0
+    hollow: float = 0.6
+    fold: float = 0.5
+    nose_length: float = 1.0
+    nose_width: float = 1.0
+    nose_tip: float = 1.0
+    neck: float = 0.42
+    shoulders: float = 1.0
+    eye_open: float = 1.0
+    eye_width: float = 1.0
+    eye_tilt: float = 0.0
+    lid: float = 0.0
+    brow_thickness: float = 1.0
+    brow_arch: float = 1.0
+    lashes: float = 1.0
+    lip_fullness: float = 1.0
+    mouth_width: float = 1.0
+    smile: float = 0.5
+    age: float = 0.0
+    blush: float = 1.0
+    makeup: float = 0.0
+    freckles: int = 0
+    skin: str = "#e0a98c"
+    lip: str = "#b5605a"
+    iris: str = "#5b3a21"
+    hair: str = "#3a2618"
+    brow_colour: str | None = None
+    background: tuple[str, str] = ("#6f8a8f", "#2d3d44")
 
+    def lids(self, side: int) -> tuple[Curve, Curve]:
+        """The edges of upper and lower lid; ``side`` 1: the eye at the right of the picture."""
+        tilt = self.eye_tilt
+        upper = [(-1, 0.1 + tilt / 2), (-0.62, -0.42), (-0.1, -0.82), (0.42, -0.66), (0.8, -0.22), (1, -tilt)]
+        lower = [(1, -tilt), (0.7, 0.36), (0.2, 0.55), (-0.35, 0.48), (-0.75, 0.25), (-1, 0.1 + tilt / 2)]
+        upper = [(x, y * self.eye_open if y < 0 else y) for x, y in upper]
 
-@dataclass(frozen=True)
-class Head:
-    """Where a person's head lies on the canvas; lengths in pixels.
+        def placed(edge: Curve, stretch: float) -> Curve:
+            width, height = 0.164 * self.eye_width, 0.116 * stretch
+            return mirrored([(EYE_X + x * width, EYE_Y + y * height) for x, y in edge], side)
 
-    Attributes:
-        points: landmarks ``[478, 3]``.
-        centre: of the face.
-        half: half of the face's width.
-        height: of the face, crown of the oval to chin.
-    """
+        return placed(upper, 1.0), placed(lower, 0.9 + 0.1 * self.eye_open)
 
-    points: Points
-    centre: Points
-    half: float
-    height: float
+    def crease(self, side: int) -> Curve:
+        """The fold above the upper lid."""
+        upper, _ = self.lids(side)
+        return [(x + (x - side * EYE_X) * 0.10, y - 0.050 - 0.012 * self.lid) for x, y in upper]
 
-    @property
-    def xy(self) -> Points:
-        """Landmarks in the picture's plane, ``[478, 2]``."""
-        return self.points[:, :2]
+    def mouth(self) -> tuple[Curve, Curve, Curve]:
+        """Where the lips meet, the upper lip's edge and the lower lip's (from right to left)."""
+        y, width, full = MOUTH_Y, 0.262 * self.mouth_width, self.lip_fullness
+        lift = 0.008 + self.smile * 0.034
+        half_line = [(0.2, -0.004), (0.55, 0.004 - lift * 0.15), (1.0, -lift)]
+        half_upper = [(0.26, -0.078 * full), (0.62, -0.042 * full - lift * 0.4), (1.0, -lift)]
+        half_lower = [(0.25, 0.108 * full), (0.62, 0.072 * full), (1.0, -lift)]
 
-    @property
-    def crown(self) -> Points:
-        """Top of the forehead."""
-        return self.xy[10]
+        def across(half: Curve, middle: float) -> Curve:
+            right = [(x * width, y + dy) for x, dy in half]
+            return [*mirrored(right, -1)[::-1], (0.0, y + middle), *right]
 
-    @property
-    def chin(self) -> Points:
-        """Its lowest point."""
-        return self.xy[152]
-
-    def at(self, places: npt.ArrayLike) -> Points:
-        """Pixels of places given in half widths from the middle and face heights below the crown."""
-        places = np.asarray(places, np.float64)
-        return np.array([self.centre[0], self.crown[1]]) + places * [self.half, self.height]
-
-
-def head_of(person: Person) -> Head:
-    """The average face in this person's proportions."""
-    points = face.canonical_face()
-
-    def resize(indices: face.Indices, across: float, down: float) -> None:
-        centre = points[indices].mean(0)
-        points[indices] = centre + (points[indices] - centre) * [across, down, 1.0]
-
-    for group in ("right_eye", "left_eye"):
-        resize(face.SEMANTIC_GROUPS[group], 1 + 0.6 * (person.eyes - 1), person.eyes)
-    for iris in (face.RIGHT_IRIS, face.LEFT_IRIS):
-        resize(iris, 1 + 0.7 * (person.eyes - 1), 1 + 0.7 * (person.eyes - 1))
-    for group in ("right_eyebrow", "left_eyebrow"):
-        resize(face.SEMANTIC_GROUPS[group], 1.0, person.brows)
-    resize(face.SEMANTIC_GROUPS["nose"], person.nose, 1.0)
-    resize(face.SEMANTIC_GROUPS["mouth"], 1 + 0.5 * (person.lips - 1), person.lips)
-    lower = np.clip((points[:, 1] - 0.2) / 1.3, 0.0, 1.0)
-    points[:, 0] *= person.width * (1 + (person.jaw - 1) * lower)
-    points = points * (SIZE * _FACE_SHARE) + [SIZE / 2, SIZE * 0.5, 0.0]
-    oval = points[face.FACE_OVAL, :2]
-    width, height = np.ptp(oval, axis=0)
-    return Head(points, oval.mean(0), float(width) / 2, float(height))
-
-
-def surface_normals(points: Points) -> Layer:
-    """Normals of the face between its landmarks, ``[768, 768, 3]``, softened; zero outside of it."""
-    surface = points[:468].astype(np.float32)
-    division = cv2.Subdiv2D((0, 0, SIZE, SIZE))
-    for x, y in surface[:, :2]:
-        division.insert((float(x), float(y)))
-    normals = np.zeros((SIZE, SIZE, 3), np.float32)
-    for triangle in np.asarray(division.getTriangleList()).reshape(-1, 3, 2):
-        nearest = [int(np.abs(surface[:, :2] - corner).sum(1).argmin()) for corner in triangle]
-        a, b, c = surface[nearest]
-        if np.abs(surface[nearest, :2] - triangle).max() > 0.5:
-            continue  # of the division's own outer corners
-        normal = np.cross(b - a, c - a)
-        normal /= np.linalg.norm(normal) + 1e-9
-        normal = -normal if normal[2] > 0 else normal  # towards the viewer
-        corners = np.round(triangle).astype(np.int32)
-        cv2.fillConvexPoly(normals, corners, tuple(float(value) for value in normal))
-    return np.asarray(cv2.GaussianBlur(normals, (0, 0), 9.0), np.float32)
+        lower = across(half_lower, 0.113 * full)
+        return across(half_line, 0.008), across(half_upper, -0.056 * full), lower[::-1]
