@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from models.landmarks.features import eye_heights, lip_gap
 from models.landmarks.geometry import Pose, denormalise, normalise
 from models.landmarks.identity import DriverIdentity, FewShot
+from models.landmarks.separation import separate
 from models.landmarks.topology import SEMANTIC_GROUPS
 from models.landmarks.transformer import LandmarkTransformer
 from models.training.landmark_data import Person
@@ -19,7 +20,8 @@ from models.training.landmark_data import Person
 Float64 = npt.NDArray[np.float64]
 
 __all__ = [
-    "IdentityFigures", "StartFigures", "TransferFigures", "identity_figures", "start_figures", "transfer_figures",
+    "IdentityFigures", "StartFigures", "TransferFigures",
+    "call_expressions", "few_shot_expressions", "identity_figures", "start_figures", "transfer_figures",
 ]  # fmt: skip
 
 #: A mean over less footage than this is no many-shot identity: an expression that is held stays in it.
@@ -50,19 +52,18 @@ class IdentityFigures:
 
 @dataclass(frozen=True)
 class TransferFigures:
-    """Driving person Y with person X, over all ordered pairs of people.
+    """Driving person Y with person X, over all ordered pairs of people, Y known from few photos (Eq. 8).
 
     Attributes:
         pairs: measured.
-        nearer: share of pairs in which the identity of the transferred video (Eq. 10) is nearer to Y than to X.
+        nearer: share of pairs in which the transferred video's identity (Eq. 10) is nearer to Y than to X.
         nearer_frames: share of single transferred frames whose few-shot identity is.
         naive_nearer: the same as ``nearer`` for X's landmarks as they are.
-        correlation: mean over pairs for mouth, eyes and brows, few-shot expression (Eq. 7).
-        correlation_running: the same with X's expression taken from its many-shot identity (Eq. 11).
-        worst: least correlation of a pair in ``correlation``, by feature.
-        round_trip: energy of the error of X's expression after it was put on Y, posed, drawn out of the pose
-            again and taken off, as a share of the expression's.
-        round_trip_few: the same, but taken off by the few-shot estimate of the transferred frame alone.
+        correlation: mean over pairs of the correlation of mouth, eyes and brows with X's own.
+        worst: least correlation of a pair, by feature.
+        round_trip: energy of the error of X's expression after it was put on Y, posed and seen in pixels, and
+            taken off by many-shot separation of that video, as a share of the expression's.
+        round_trip_few: the same, taken off by the few-shot estimate of each frame alone.
     """
 
     pairs: int
@@ -70,7 +71,6 @@ class TransferFigures:
     nearer_frames: float
     naive_nearer: float
     correlation: dict[str, float]
-    correlation_running: dict[str, float]
     worst: dict[str, float]
     round_trip: float
     round_trip_few: float
@@ -124,64 +124,89 @@ def identity_figures(
         means = [float((estimate - truth).flatten(1).norm(dim=1).mean()) for estimate in estimates]
         sums += means
         shares[person.name] = means[1] / means[0]
-    return IdentityFigures(len(people), *(float(value) for value in sums / max(len(people), 1)), shares)
+    one, with_image, alone, four_naive, four_image = (sums / max(len(people), 1)).tolist()
+    return IdentityFigures(len(people), one, with_image, alone, four_naive, four_image, shares)
 
 
 def transfer_figures(
     people: Sequence[Person],
     image: LandmarkTransformer,
     landmarks: LandmarkTransformer,
+    drivers: Mapping[str, Float64],
     *,
+    photos: int = 1,
     frames: int = 120,
     seed: int = 1,
 ) -> TransferFigures:
     """Cross-person transfer (Eq. 8) and round trip, every person driving every other one.
 
-    Y's identity is the few-shot estimate from one frame of Y, drawn anew for each pair. X's landmarks
-    are up to ``frames`` consecutive ones.
+    Args:
+        people: with face crops.
+        image: for the targets: Y's identity is estimated from frames drawn anew for each pair.
+        landmarks: for single transferred frames.
+        drivers: expressions ``[T, N, 3]`` of the first T frames of each person, by name; see
+            :func:`call_expressions` and :func:`few_shot_expressions`.
+        photos: how many frames of Y.
+        frames: the most frames of X that are used.
+        seed: of the drawing of frames, and of the poses.
     """
     random = np.random.default_rng(seed)
     average = image.average.view(-1, 3)
-    clips = {p.name: torch.from_numpy(p.landmarks[:frames]) for p in people}
     truth = {p.name: torch.from_numpy(p.mean).float() - average for p in people}
-    with torch.inference_mode():
-        few = {name: landmarks.expression(landmarks(clip)) for name, clip in clips.items()}
-    running = {name: clip - average - truth[name] for name, clip in clips.items()}
-    measured = {name: _features(clip) for name, clip in clips.items()}
     nearer, naive, single, trips, few_trips = [], [], [], [], []
     correlations: list[dict[str, float]] = []
-    running_correlations: list[dict[str, float]] = []
     for x in people:
+        expression = torch.from_numpy(drivers[x.name][:frames]).float()
+        clip = torch.from_numpy(x.landmarks[: len(expression)])
+        measured = _features(clip)
         for y in people:
             if x is y:
                 continue
-            frame = np.array([random.integers(len(y.landmarks))])
-            shown = torch.from_numpy(y.landmarks[frame])
+            chosen = random.integers(0, len(y.landmarks), photos)
             with torch.inference_mode():
-                identity = image.target_identity(shown, _faces(y, frame))
-                moved = image.transfer(identity, few[x.name])
-                taken = landmarks.identity(moved, landmarks(moved))
+                identity = image.target_identity(torch.from_numpy(y.landmarks[chosen]), _faces(y, chosen))
+                moved = image.transfer(identity, expression)
+                taken = landmarks.expression(landmarks(moved))
             own, other = truth[y.name], truth[x.name]
             nearer.append(_nearer(moved.mean(0) - average, own, other))
-            naive.append(_nearer(clips[x.name].mean(0) - average, own, other))
-            single += [_nearer(one, own, other) for one in taken]
-            correlations.append(_correlations(_features(moved), measured[x.name]))
-            with_running = image.transfer(identity, running[x.name])
-            running_correlations.append(_correlations(_features(with_running), measured[x.name]))
-            trips.append(_round_trip(with_running, average + identity, running[x.name], random))
-            energy = float((few[x.name] ** 2).sum())
-            few_trips.append(float(((moved - average - taken - few[x.name]) ** 2).sum()) / max(energy, 1e-12))
+            naive.append(_nearer(clip.mean(0) - average, own, other))
+            single += [_nearer(one, own, other) for one in moved - average - taken]
+            correlations.append(_correlations(_features(moved), measured))
+            wanted = (expression - expression.mean(0)).numpy().astype(np.float64)
+            trips.append(_share(_seen_and_separated(moved, random), wanted))
+            few_trips.append(_share(taken.numpy(), expression.numpy()))
     return TransferFigures(
         pairs=len(nearer),
         nearer=float(np.mean(nearer)),
         nearer_frames=float(np.mean(single)),
         naive_nearer=float(np.mean(naive)),
         correlation=_mean(correlations),
-        correlation_running=_mean(running_correlations),
         worst={name: min(row[name] for row in correlations if name in row) for name in correlations[0]},
         round_trip=float(np.mean(trips)),
         round_trip_few=float(np.mean(few_trips)),
     )
+
+
+def few_shot_expressions(people: Sequence[Person], estimate: FewShot) -> dict[str, Float64]:
+    """Each frame's expression from that frame alone (Eq. 7), ``[T, N, 3]`` by name."""
+    return {
+        person.name: np.stack([frame - estimate.driver(frame) for frame in person.landmarks])
+        for person in people
+    }
+
+
+def call_expressions(people: Sequence[Person], estimate: FewShot) -> dict[str, Float64]:
+    """Each frame's expression as in a call (Eq. 11), ``[T, N, 3]`` by name.
+
+    The identity is that of :class:`DriverIdentity` up to this frame, from the first on.
+    """
+    expressions = {}
+    for person in people:
+        driver, step = DriverIdentity(estimate), person.seconds / len(person.landmarks)
+        expressions[person.name] = np.stack(
+            [frame - driver.update(frame, step) for frame in person.landmarks.astype(np.float64)]
+        )
+    return expressions
 
 
 def start_figures(
@@ -252,16 +277,24 @@ def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([row[name] for row in rows if name in row])) for name in rows[0]}
 
 
-def _round_trip(
-    moved: torch.Tensor, neutral: torch.Tensor, expression: torch.Tensor, random: np.random.Generator
-) -> float:
-    """Share of an expression's energy that is lost when it goes through pixels and is taken off again."""
-    pose = Pose(80.0, _turned(*random.uniform(-0.5, 0.5, 3)), np.array([256.0, 256.0, 0.0]))
-    back = np.stack([normalise(denormalise(frame, pose))[0] for frame in moved[::4].numpy()])
-    # Y's neutral face is seen in the same way
-    rest = normalise(denormalise(neutral.numpy(), pose))[0]
-    wanted = expression[::4].numpy().astype(np.float64)
-    return float(((back - rest - wanted) ** 2).sum() / max(float((wanted**2).sum()), 1e-12))
+def _seen_and_separated(track: torch.Tensor, random: np.random.Generator) -> Float64:
+    """Expressions of a video in which the head turns about, by normalising and separating what is seen."""
+    angles = random.uniform(-0.5, 0.5, (2, 3))
+    seen = []
+    for number, frame in enumerate(track.numpy()):
+        share = number / len(track)
+        pose = Pose(
+            70.0 + 20.0 * share,
+            _turned(*(angles[0] + share * (angles[1] - angles[0]))),
+            np.array([250.0, 260.0, 0.0]),
+        )
+        seen.append(normalise(denormalise(frame, pose).astype(np.float32))[0])
+    return separate([np.stack(seen)]).expression[0]
+
+
+def _share(found: npt.NDArray[np.floating], wanted: npt.NDArray[np.floating]) -> float:
+    """Energy of an error as a share of that of what was wanted."""
+    return float(((found - wanted) ** 2).sum() / max(float((wanted**2).sum()), 1e-12))
 
 
 def _turned(yaw: float, pitch: float, roll: float) -> Float64:

@@ -12,6 +12,8 @@ from models.evaluation.landmarks import (
     IdentityFigures,
     StartFigures,
     TransferFigures,
+    call_expressions,
+    few_shot_expressions,
     identity_figures,
     start_figures,
     transfer_figures,
@@ -30,13 +32,17 @@ class Figures:
     Attributes:
         identity: people with at least :data:`MANY_SHOT_S` seconds of footage.
         identity_all: everybody, however short their footage.
-        transfer: of the former.
+        transfer: of the former, driven as in a call, targets from one photo.
+        transfer_four: the same, targets from four photos.
+        transfer_few: the same as ``transfer``, but each driver's frame taken apart alone.
         start: of those with footage enough.
     """
 
     identity: IdentityFigures
     identity_all: IdentityFigures
     transfer: TransferFigures
+    transfer_four: TransferFigures
+    transfer_few: TransferFigures
     start: StartFigures
 
 
@@ -50,11 +56,15 @@ def measure(people: Sequence[Person], weights: Path) -> Figures:
     long = [person for person in people if person.seconds >= MANY_SHOT_S]
     if len(long) < 2:
         raise ValueError(f"fewer than two people have {MANY_SHOT_S:.0f} s of footage")
+    estimate = FewShot(weights)
+    in_call = call_expressions(long, estimate)
     return Figures(
         identity=identity_figures(long, image, landmarks),
         identity_all=identity_figures(people, image, landmarks),
-        transfer=transfer_figures(people, image, landmarks),
-        start=start_figures(people, FewShot(weights)),
+        transfer=transfer_figures(long, image, landmarks, in_call),
+        transfer_four=transfer_figures(long, image, landmarks, in_call, photos=4),
+        transfer_few=transfer_figures(long, image, landmarks, few_shot_expressions(long, estimate)),
+        start=start_figures(people, estimate),
     )
 
 
@@ -77,21 +87,29 @@ def show(figures: Figures) -> None:
         table.add_row("  few-shot, landmarks only", _against(part.landmarks, part.naive), "")
         table.add_row("  naive, mean of four frames", _against(part.naive_four, part.naive), "")
         table.add_row("  few-shot, mean of four frames", _against(part.image_four, part.naive), "")
-    transfer = figures.transfer
-    table.add_section()
-    table.add_row(f"[bold]X drives Y[/]: {transfer.pairs} pairs", "", "")
-    table.add_row("  identity nearer to Y, pairs", f"{transfer.nearer:.1%}", "98 %")
-    table.add_row("  identity nearer to Y, single frames", f"{transfer.nearer_frames:.1%}", "")
-    table.add_row("  X's landmarks as they are", f"{transfer.naive_nearer:.1%}", "0 %")
-    for name, value in transfer.correlation.items():
-        other, worst = transfer.correlation_running[name], transfer.worst[name]
-        table.add_row(
-            f"  {name}: correlation with X's, one frame (its worst pair) / running identity",
-            f"{value:.3f} ({worst:.2f}) / {other:.3f}",
-            "0.9",
-        )
-    table.add_row("  round trip: share of energy lost", f"{transfer.round_trip:.1%}", "10 %")
-    table.add_row("  the same, taken off by the few-shot estimate", f"{transfer.round_trip_few:.1%}", "")
+    for title, goals, moved in (
+        ("as in a call, target from one photo", True, figures.transfer),
+        ("as in a call, target from four photos", False, figures.transfer_four),
+        ("each frame taken apart alone", False, figures.transfer_few),
+    ):
+        table.add_section()
+        table.add_row(f"[bold]X drives Y[/]: {moved.pairs} pairs, {title}", "", "")
+        for label, value, goal in (
+            ("identity nearer to Y than to X, pairs", f"{moved.nearer:.1%}", "98 %"),
+            ("the same, single frames", f"{moved.nearer_frames:.1%}", ""),
+            ("the same, X's landmarks as they are", f"{moved.naive_nearer:.1%}", "0 %"),
+            *(
+                (
+                    f"{name}: correlation with X's (worst pair)",
+                    f"{value:.3f} ({moved.worst[name]:.2f})",
+                    "0.9",
+                )
+                for name, value in moved.correlation.items()
+            ),
+            ("round trip: energy lost", f"{moved.round_trip:.2%}", "10 %"),
+            ("round trip, taken off frame by frame", f"{moved.round_trip_few:.0%}", ""),
+        ):
+            table.add_row(f"  {label}", value, goal if goals else "")
     console.print(table)
     start = Table("seconds into the call", "running mean", "few-shot", "blend", box=SIMPLE)
     start.title = "distance to the driver's many-shot identity"

@@ -43,7 +43,7 @@ def draw_grid(
     average = image.average.view(-1, 3)
     by_identity = sorted(people, key=lambda p: -float(np.linalg.norm(p.mean - average.numpy())))
     targets = by_identity[:count]
-    drivers = []
+    drivers: list[torch.Tensor] = []
     for person in sorted(people, key=lambda p: -_largest(p)[0]):
         if len(drivers) < count:
             drivers.append(torch.from_numpy(person.landmarks[_largest(person)[1]])[None])

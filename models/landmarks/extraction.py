@@ -38,7 +38,7 @@ class ExtractionOptions:
     crop_size: int = 0
     min_frames: int = 1
     two_faces_every_s: float = 0.5
-    second_face: float = 0.4
+    second_face: float = 0.6
 
 
 @dataclass(frozen=True)
