@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -56,7 +57,8 @@ def build_dataset(
 def _run_in_pool(
     clips: list[Clip], shards: Path, options: ClipOptions, workers: int | None
 ) -> Iterator[ClipReport]:
-    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
+    # spawned, not forked: a fork of a process in which a detector's threads run may hang or crash
+    with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn")) as pool:
         for future in as_completed([pool.submit(process_clip, clip, shards, options) for clip in clips]):
             yield future.result()
 
