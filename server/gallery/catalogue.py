@@ -14,6 +14,7 @@ from server.gallery import sitters, styles
 from server.gallery.drawing import Array
 from server.gallery.lighting import light
 from server.gallery.portrait import Portrait
+from server.gallery.sitters.common import SIZE
 
 
 @dataclass(frozen=True)
@@ -24,30 +25,36 @@ class Entry:
         id: fixed, readable.
         name: for people.
         credit, licence: shown beside it.
-        picture: makes the picture, ``[H, W, 3]`` uint8 RGB; the same at every call.
+        make: makes the picture from its size in pixels (a photo has its own); see :meth:`picture`.
     """
 
     id: str
     name: str
     credit: str
     licence: str
-    picture: Callable[[], NDArray[np.uint8]]
+    make: Callable[[int], NDArray[np.uint8]]
+
+    def picture(self, size: int = SIZE) -> NDArray[np.uint8]:
+        """The picture, ``[H, W, 3]`` uint8 RGB: the same at every call."""
+        return self.make(size)
 
 
-def _astronaut() -> NDArray[np.uint8]:
+def _astronaut(_: int) -> NDArray[np.uint8]:
     from skimage import data
 
     return np.asarray(data.astronaut(), dtype=np.uint8)
 
 
-def draw(sitter: Callable[[], Portrait], style: Callable[[Portrait], Array]) -> NDArray[np.uint8]:
+def draw(
+    sitter: Callable[[int], Portrait], style: Callable[[Portrait], Array], size: int = SIZE
+) -> NDArray[np.uint8]:
     """A sitter, lit and in a style, ``[size, size, 3]`` uint8 RGB."""
-    portrait = sitter()
+    portrait = sitter(size)
     light(portrait)
     return np.asarray(np.rint(style(portrait) * 255), dtype=np.uint8)
 
 
-def _drawn(sitter: Callable[[], Portrait], manner: str, style: Callable[[Portrait], Array]) -> Entry:
+def _drawn(sitter: Callable[[int], Portrait], manner: str, style: Callable[[Portrait], Array]) -> Entry:
     return Entry(
         sitter.__name__,
         f"{sitter.__name__.capitalize()}, {manner}",

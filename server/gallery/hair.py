@@ -82,9 +82,17 @@ def strand_tone(canvas: Canvas, mask: Array, strands: Strands, seed: int) -> tup
     coarse = random.standard_normal(shape).astype(np.float32)
     coarse = cv2.GaussianBlur(coarse, (0, 0), 0.02 * canvas.scale * strands.grain)
     noise = fine / fine.std() + 0.9 * coarse / coarse.std()
-    start_x, start_y = np.meshgrid(*(np.arange(canvas.size, dtype=np.float32),) * 2)
-    step = strands.reach * canvas.scale / _STEPS
+    inside = mask > 0.5
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     total = noise.copy()
+    if not len(rows):
+        return total, flow
+    part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    start_x, start_y = np.meshgrid(
+        np.arange(part[1].start, part[1].stop, dtype=np.float32),
+        np.arange(part[0].start, part[0].stop, dtype=np.float32),
+    )
+    step = strands.reach * canvas.scale / _STEPS
     for sign in (1, -1):
         x, y = start_x.copy(), start_y.copy()
         for i in range(_STEPS):
@@ -92,9 +100,8 @@ def strand_tone(canvas: Canvas, mask: Array, strands: Strands, seed: int) -> tup
             x += sign * step * ahead[..., 0]
             y += sign * step * ahead[..., 1]
             seen = cv2.remap(noise, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-            total += seen * (1 - (i / _STEPS) ** 2)
-    inside = mask > 0.5
-    total /= (total[inside].std() if inside.any() else total.std()) + 1e-6
+            total[part] += seen * (1 - (i / _STEPS) ** 2)
+    total /= total[inside].std() + 1e-6
     return np.tanh(total * 0.7), flow
 
 

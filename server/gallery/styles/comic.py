@@ -31,7 +31,9 @@ def comic(portrait: Portrait) -> Array:
 def _inked_colours(portrait: Portrait, bright: Array) -> Array:
     canvas, scale, part = portrait.canvas, page_scale(portrait), portrait.part
     level = tones(bright, (0.34, 0.62, 0.99), (0.40, 0.70, 1.0, 1.13), 0.018)
-    level = np.where(part == Part.NECK, np.minimum(level, 1), level)
+    # On the neck only the chin's shadow counts: collar bones would be stains.
+    throat = 0.70 + 0.30 * smoothstep(0.46, 0.50, bright)
+    level = np.where(part == Part.NECK, throat, level)
     plain = cv2.medianBlur((np.clip(portrait.colour, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8), 5)
     plain = cv2.bilateralFilter(plain.astype(np.float32) / 255, 0, 0.08, 4 * scale)
     skin = srgb(portrait.person.skin)

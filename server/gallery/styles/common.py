@@ -67,7 +67,7 @@ def edge_direction(image: Array, sigma: float) -> Array:
 
 
 def streaks(noise: Array, angle: Array, steps: int, step: float) -> Array:
-    """Noise smeared along directions (without a sense): line integral convolution, unit deviation."""
+    """Noise (with or without channels) smeared along angles: line integral convolution, unit deviation."""
     size = noise.shape[0]
     start_x, start_y = np.meshgrid(*(np.arange(size, dtype=np.float32),) * 2)
     doubled = np.stack([np.cos(2 * angle), np.sin(2 * angle)], axis=-1).astype(np.float32)
@@ -77,8 +77,10 @@ def streaks(noise: Array, angle: Array, steps: int, step: float) -> Array:
         ahead_x, ahead_y = sign * np.cos(angle), sign * np.sin(angle)
         for _ in range(steps):
             seen = cv2.remap(doubled, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            half = 0.5 * np.arctan2(seen[..., 1], seen[..., 0])
-            next_x, next_y = np.cos(half), np.sin(half)
+            # Half the angle, without trigonometry.
+            cosine = seen[..., 0] / (np.hypot(seen[..., 0], seen[..., 1]) + 1e-6)
+            next_x = np.sqrt(np.clip((1 + cosine) / 2, 0, 1))
+            next_y = np.copysign(np.sqrt(np.clip((1 - cosine) / 2, 0, 1)), seen[..., 1])
             turned = np.where(next_x * ahead_x + next_y * ahead_y < 0, -1, 1).astype(np.float32)
             ahead_x, ahead_y = next_x * turned, next_y * turned
             x += step * ahead_x

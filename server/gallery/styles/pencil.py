@@ -86,8 +86,9 @@ def coloured_pencil(portrait: Portrait) -> Array:
     uneven = 0.22 * first + 0.16 * second * smoothstep(0.25, 0.7, dark) + 0.16 * grain
     uneven *= (1 - 0.7 * careful) * np.where(portrait.part == Part.HEAD, 0.72, 1)
     density = density * np.clip(1 + uneven, 0.12, 1.9)[..., None]
-    single = [streaks(normal_noise(size, random, 2.4 * scale), hatch, 20, 1.8 * scale) for _ in range(3)]
-    density = density * (1 + 0.055 * np.stack(single, axis=-1) * (1 - 0.7 * careful)[..., None])
+    single = np.stack([normal_noise(size, random, 2.4 * scale) for _ in range(3)], axis=-1)
+    single = streaks(single, hatch, 20, 1.8 * scale)
+    density = density * (1 + 0.055 * single * (1 - 0.7 * careful)[..., None])
 
     away = np.hypot(canvas.x * 0.72, (canvas.y - 0.1) * 0.78)
     strength = np.clip(1.15 - away + 0.10 * paper(size, 9, 30), 0, 1)
