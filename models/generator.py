@@ -37,10 +37,13 @@ class Generator(Protocol):
     Attributes:
         name: for people and statistics.
         size: pixels a side of the pictures.
+        best_batch: frames worth generating together; 1 where a batch costs what its frames cost alone, so
+            that none should wait for another.
     """
 
     name: str
     size: int
+    best_batch: int
 
     def encode_target(self, images: Picture, landmarks: Landmarks) -> TargetFeatures:
         """All that does not depend on the driver; done once for a target.

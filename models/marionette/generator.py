@@ -58,6 +58,7 @@ class MarionetteGenerator:
     """
 
     name = "marionette"
+    best_batch = 64
 
     def __init__(
         self,

@@ -79,6 +79,7 @@ class MeshWarpGenerator:
     """
 
     name = "mesh-warp"
+    best_batch = 1  # each picture is warped by itself
 
     def __init__(self, size: int = 256) -> None:
         if size not in (256, 512):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -125,6 +126,11 @@ class Pipeline:
         return example.images[0]
 
     @property
+    def best_batch(self) -> int:
+        """Frames that are generated together."""
+        return min(self.generator.best_batch, self._settings.max_batch)
+
+    @property
     def drivers(self) -> dict[int, Driver]:
         """All drivers by their number."""
         return self._drivers
@@ -188,8 +194,9 @@ class Pipeline:
             return
         self._turn += 1
         start = self._turn % len(order)
-        aimed = [one for one in map(self._aim, order[start:] + order[:start]) if one is not None]
-        for batch in _batches(aimed, self._settings.max_batch):
+        # lazily: where frames are generated one by one, the first is on its way before the next is looked at
+        aimed = (one for one in map(self._aim, order[start:] + order[:start]) if one is not None)
+        while batch := list(itertools.islice(aimed, self.best_batch)):
             self._generate(batch)
 
     def _known(self, target_id: str) -> ReadyTarget | None:
@@ -311,11 +318,6 @@ def mesh_warp(size: int) -> Generator:
     from models.mesh_warp import MeshWarpGenerator
 
     return MeshWarpGenerator(size)
-
-
-def _batches(aimed: Sequence[_Aimed], most: int) -> Iterator[Sequence[_Aimed]]:
-    for start in range(0, len(aimed), most):
-        yield aimed[start : start + most]
 
 
 def _sentence(what: str, error: Exception) -> str:

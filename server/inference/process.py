@@ -205,7 +205,8 @@ def main() -> None:
         from server.inference.pipeline import Pipeline
 
         pipeline = Pipeline(settings)
-        InferenceProcess(pipeline, channel, settings.company_s, settings.picture_bytes).run()
+        company_s = settings.company_s if pipeline.best_batch > 1 else 0.0
+        InferenceProcess(pipeline, channel, company_s, settings.picture_bytes).run()
     except Exception as error:
         logger.exception("The inference process ends")
         channel.send(LastWords(f"{type(error).__name__}: {error}"[:1000]))
