@@ -41,7 +41,8 @@ def evaluate_landmarks(
 
     from models.evaluation.report import measure, show, write_json
     from models.evaluation.transfer_grid import draw_grid
-    from models.landmarks.transformer import WEIGHTS, load_transformer
+    from models.landmarks.identity import WEIGHTS
+    from models.landmarks.transformer import load_transformer
     from models.training.landmark_data import load_people_of
 
     torch.set_num_threads(1)

@@ -13,18 +13,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from models.landmarks.identity import WEIGHTS
 from models.landmarks.topology import LANDMARK_COUNT
 
 __all__ = [
-    "CROP_SIZE", "WEIGHTS", "FaceEncoder", "LandmarkTransformer", "TransformerConfig", "load_transformer",
+    "FaceEncoder",
+    "LandmarkTransformer",
+    "TransformerConfig",
+    "load_transformer",
     "save_transformer",
-]  # fmt: skip
+]
 
-#: Pixels a side of the aligned faces that are stored for training; the encoder sees their middle.
-CROP_SIZE: Final = 72
 #: Pixels a side of what the encoder sees.
 INPUT_SIZE: Final = 64
-WEIGHTS: Final = Path(__file__).parents[1] / "weights" / "landmark-transformer.safetensors"
 
 _FORMAT: Final = "understudy-landmark-transformer-1"
 
@@ -210,6 +211,7 @@ def save_transformer(
     }
     partial = path.with_name(path.name + ".part")
     save_file(tensors, str(partial), metadata={"understudy": json.dumps(header)})
+    partial.chmod(0o644)  # safetensors writes files that nobody else can read
     partial.replace(path)
 
 

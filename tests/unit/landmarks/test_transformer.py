@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,25 +13,26 @@ from safetensors.numpy import save_file
 from skimage.data import astronaut
 
 from models.landmarks.aligned import aligned_face
+from models.landmarks.basis import semantic_partition
 from models.landmarks.detector import FaceDetector
 from models.landmarks.geometry import Pose, denormalise, normalise
-from models.landmarks.identity import DriverIdentity, FewShot, few_shot
+from models.landmarks.identity import WEIGHTS, DriverIdentity, FewShot, few_shot
 from models.landmarks.topology import canonical_face
 from models.landmarks.transformer import (
-    WEIGHTS,
     LandmarkTransformer,
     TransformerConfig,
     load_transformer,
     save_transformer,
 )
+from models.landmarks.transformer_numpy import load_numpy_transformers
 
 
-def transformer(features: int = 0, seed: int = 0) -> LandmarkTransformer:
+def transformer(features: int = 0, seed: int = 0, channels: tuple[int, ...] = (8, 8)) -> LandmarkTransformer:
     torch.manual_seed(seed)
     points = 478
     basis, _ = torch.linalg.qr(torch.randn(points * 3, 6))
     model = LandmarkTransformer(
-        TransformerConfig(coefficients=6, hidden=16, image_features=features, channels=(8, 8)),
+        TransformerConfig(coefficients=6, hidden=16, image_features=features, channels=channels),
         torch.from_numpy(canonical_face()),
         basis.T,
         torch.randn(6, points * 3) * 0.01,
@@ -107,6 +110,36 @@ def test_saved_weights_load_again(tmp_path: Path) -> None:
         load_transformer(path)
 
 
+def test_forward_pass_without_torch_is_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    for features, channels in ((4, (8, 8)), (5, (4, 8, 12, 16))):
+        image = transformer(features=features, channels=channels)
+        save_transformer(path, image, transformer(), {})
+        torch_pair, numpy_pair = load_transformer(path), load_numpy_transformers(path)
+        random = np.random.default_rng(0)
+        frame = (canonical_face() + 0.1 * random.normal(size=(478, 3))).astype(np.float32)
+        face = random.integers(0, 255, (72, 72, 3), np.uint8)
+        tensor = torch.from_numpy(frame)[None]
+        with torch.no_grad():
+            with_image = torch_pair[0].expression(torch_pair[0](tensor, torch.from_numpy(face)[None]))[0]
+            without = torch_pair[1].expression(torch_pair[1](tensor))[0]
+        np.testing.assert_allclose(numpy_pair[0].expression(frame, face), with_image.numpy(), atol=1e-4)
+        np.testing.assert_allclose(numpy_pair[1].expression(frame), without.numpy(), atol=1e-4)
+        with pytest.raises(ValueError, match="face"):
+            numpy_pair[0].expression(frame)
+        with pytest.raises(ValueError, match="face"):
+            numpy_pair[1].expression(frame, face)
+
+
+def test_the_call_needs_no_torch() -> None:
+    code = (
+        "import sys; from models.landmarks.identity import few_shot; import numpy as np;"
+        "f = few_shot(); n = f.driver(f.average); f.target([np.zeros((99, 99, 3), np.uint8)], [n * 20 + 50]);"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_fast_driver_path_is_the_network(tmp_path: Path) -> None:
     model = transformer(seed=0)
     path = tmp_path / "weights.safetensors"
@@ -125,16 +158,22 @@ def test_shipped_weights_know_an_open_mouth_from_a_long_face(face: tuple[np.ndar
     torch.testing.assert_close(image.basis @ image.basis.T, torch.eye(len(image.basis)), atol=1e-4, rtol=0)
     neutral = few_shot().driver(canonical_face())
     assert np.linalg.norm(neutral - canonical_face()) < 1.5
-    # the expression's own basis vectors, added to a face, are for the most part recognised as expression
-    seen, added = 0.0, 0.0
     start = torch.from_numpy(canonical_face()).float()
-    with torch.no_grad():
-        for vector in image.basis.view(-1, 478, 3)[:40]:
-            change = landmarks.expression(landmarks((start + 0.5 * vector)[None]) - landmarks(start[None]))[0]
-            seen += float((change * 0.5 * vector).sum())
-            added += 0.25
-    assert seen / added > 0.3
-    # and a face that is only larger in proportion than the average is not
+
+    def recognised(change: torch.Tensor) -> float:
+        """Share of a change of the face that is taken for expression."""
+        with torch.no_grad():
+            both = landmarks.expression(landmarks(torch.stack([start + change, start])))
+        return float(((both[0] - both[1]) * change).sum() / (change**2).sum())
+
+    # what mouths do is taken for expression, what makes a face wider or longer is taken for identity
+    lips = torch.from_numpy(semantic_partition()["mouth"])
+    vectors = image.basis.view(-1, 478, 3)
+    moves = [vector for vector in vectors if vector[lips].norm() > 0.99][:3]
+    opening = np.mean([recognised(0.3 * move) for move in moves])
+    proportions = [torch.tensor([0.06, 0.0, 0.0]), torch.tensor([0.0, 0.06, 0.0])]
+    growing = np.mean([recognised(start * share) for share in proportions])
+    assert opening > 2 * growing
     photo, points = face
     target = few_shot().target([photo, photo], [points, points])
     again = few_shot().target([photo], [points])
