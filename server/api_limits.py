@@ -12,20 +12,19 @@ from aiohttp import web
 _ADDRESSES_KEPT: Final = 10_000
 
 
-def client_address(request: web.Request, trusted_proxies: int = 0) -> str:
+def client_address(request: web.Request, forwarded_header: str | None = None) -> str:
     """The address that a request comes from.
 
     Args:
         request: the request.
-        trusted_proxies: how many reverse proxies of one's own stand in front. Each appends the address it
-            saw to X-Forwarded-For, so that many entries from the right are true; what is left of them
-            the client wrote itself.
+        forwarded_header: behind a reverse proxy of one's own, the header it appends the address to that
+            it saw. Only the last entry is the proxy's; those before it the client may have written.
     """
-    if trusted_proxies > 0:
-        forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
+    if forwarded_header:
+        forwarded = ",".join(request.headers.getall(forwarded_header, []))
         hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
-        if len(hops) >= trusted_proxies:
-            return hops[-trusted_proxies]
+        if hops:
+            return hops[-1]
     return request.remote or "unknown"
 
 

@@ -56,7 +56,7 @@ class TargetsApiOptions:
         upload_burst, upload_refill_s: uploads that one address may make at once, and the seconds after
             which it may make one more.
         sweep_interval_s: how often expired uploads are deleted.
-        trusted_proxies: reverse proxies in front (see :func:`server.api_limits.client_address`).
+        forwarded_header: set by a reverse proxy in front (see :func:`server.api_limits.client_address`).
     """
 
     upload: UploadLimits = field(default_factory=UploadLimits)
@@ -64,7 +64,7 @@ class TargetsApiOptions:
     upload_burst: float = 20
     upload_refill_s: float = 30.0
     sweep_interval_s: float = 60.0
-    trusted_proxies: int = 0
+    forwarded_header: str | None = None
 
 
 class TargetsApi:
@@ -149,7 +149,7 @@ class TargetsApi:
     # ------------------------------------------------------------ parts of create
 
     async def _create(self, request: web.Request) -> web.Response:
-        wait = self._limiter.take(client_address(request, self.options.trusted_proxies))
+        wait = self._limiter.take(client_address(request, self.options.forwarded_header))
         if wait > 0:
             raise error_of_status(429, {"Retry-After": str(math.ceil(wait)), "Connection": "close"})
         if self._uploading >= self.options.concurrent_uploads:

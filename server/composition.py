@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from server.api_targets import TargetsApiOptions
 from server.app import AppConfig, build_app
 from server.settings import Settings
 from signaling.app import Signaling, setup_signaling
@@ -41,6 +42,7 @@ def compose(settings: Settings, *, needs_worker: bool) -> web.Application:
             worker_metrics_urls=metrics_urls,
             ready=worker_is_there if needs_worker else None,
             registries=(registry,),
+            targets=TargetsApiOptions(forwarded_header=settings.forwarded_header),
         )
     )
     signaling = setup_signaling(app, signaling_config(settings), registry)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from server.api_metrics import merge_expositions
+from server.app import RUNNER_OPTIONS, AppConfig, build_app
 
 from .conftest import Start
 
@@ -171,3 +174,22 @@ def test_the_application_starts_without_the_models() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+async def test_a_connection_that_never_finishes_its_request_is_closed(
+    sent: bytes, tmp_path: Path, page_dir: Path
+) -> None:
+    app = build_app(AppConfig(data_dir=tmp_path, client_dir=page_dir))
+    runner = web.AppRunner(app, **{**RUNNER_OPTIONS, "keepalive_timeout": 0.2})
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+        writer.write(sent)
+        answer = await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+        assert b" 200 " not in answer
+    finally:
+        await runner.cleanup()

@@ -273,7 +273,9 @@ async def test_only_so_many_uploads_at_once(start: Start, photo: Image.Image) ->
 
 
 async def test_each_address_has_a_rate(start: Start) -> None:
-    client = await start(targets=TargetsApiOptions(upload_burst=2, upload_refill_s=60, trusted_proxies=1))
+    client = await start(
+        targets=TargetsApiOptions(upload_burst=2, upload_refill_s=60, forwarded_header="X-Forwarded-For")
+    )
 
     async def attempt(address: str) -> tuple[int, str]:
         headers = {"X-Forwarded-For": f"6.6.6.6, {address}"}
