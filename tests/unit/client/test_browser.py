@@ -157,7 +157,13 @@ async def _nameless(page: Page) -> list[str]:
 
 
 async def _overflow(page: Page) -> int:
-    return await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    """How far the page can be scrolled sideways, once a change of the window's size has settled."""
+    for _ in range(30):
+        beyond = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        if (overflow := await page.evaluate(beyond)) <= 0:
+            break
+        await asyncio.sleep(0.1)
+    return overflow
 
 
 async def _small_buttons(page: Page) -> list[str]:
