@@ -33,7 +33,7 @@ class Figures:
         identity: people with at least :data:`MANY_SHOT_S` seconds of footage.
         identity_all: everybody, however short their footage.
         transfer: of the former, driven as in a call, targets from one photo.
-        transfer_four: the same, targets from four photos.
+        transfer_two, transfer_four: the same, targets from two photos, and from four.
         transfer_few: the same as ``transfer``, but each driver's frame taken apart alone.
         start: of those with footage enough.
     """
@@ -41,6 +41,7 @@ class Figures:
     identity: IdentityFigures
     identity_all: IdentityFigures
     transfer: TransferFigures
+    transfer_two: TransferFigures
     transfer_four: TransferFigures
     transfer_few: TransferFigures
     start: StartFigures
@@ -62,6 +63,7 @@ def measure(people: Sequence[Person], weights: Path) -> Figures:
         identity=identity_figures(long, image, landmarks),
         identity_all=identity_figures(people, image, landmarks),
         transfer=transfer_figures(long, image, landmarks, in_call),
+        transfer_two=transfer_figures(long, image, landmarks, in_call, photos=2),
         transfer_four=transfer_figures(long, image, landmarks, in_call, photos=4),
         transfer_few=transfer_figures(long, image, landmarks, few_shot_expressions(long, estimate)),
         start=start_figures(people, estimate),
@@ -89,7 +91,8 @@ def show(figures: Figures) -> None:
         table.add_row("  few-shot, mean of four frames", _against(part.image_four, part.naive), "")
     for title, goals, moved in (
         ("as in a call, target from one photo", True, figures.transfer),
-        ("as in a call, target from four photos", False, figures.transfer_four),
+        ("as in a call, target from two photos", True, figures.transfer_two),
+        ("as in a call, target from four photos", True, figures.transfer_four),
         ("each frame taken apart alone", False, figures.transfer_few),
     ):
         table.add_section()
@@ -124,6 +127,7 @@ def show(figures: Figures) -> None:
 
 def write_json(path: Path, figures: Figures) -> None:
     """Write the figures to a JSON file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asdict(figures), indent=2) + "\n")
 
 

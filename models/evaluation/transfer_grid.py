@@ -70,6 +70,7 @@ def draw_grid(
         draw_face(axes[row, 0], average + identity, colour="#777777")
         for column, expression in enumerate(expressions, 1):
             draw_face(axes[row, column], image.transfer(identity, expression))
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
     plt.close(figure)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +30,9 @@ IDENTITY_MEMORY_S = 30.0
 SETTLE_S = 20.0
 #: How many seconds of observation a given first estimate of the identity is worth.
 PRIOR_S = 0.5
+#: What few-shot estimates of the identity are worth, all together, in seconds of observation; and for how
+#: long they are taken: afterwards observation is better by far.
+FEW_SHOT_S, FEW_SHOT_UNTIL_S = 2.0, 10.0
 #: Height of an eye, as a share of the driver's own open eye, at which it counts as closed (FaceMesh never
 #: reports zero: blinks of the training people end at 0.15 to 0.3) and as open.
 _CLOSED_SHARE, _OPEN_SHARE = 0.32, 0.96
@@ -77,7 +81,10 @@ class DriverTracker:
     The driver's identity is the running mean of its normalised landmarks (many-shot separation with one
     person, Eq. 10): of all frames during the calibration, and afterwards of calm ones, so that long
     talking or smiling does not become identity. The neutral pose is the mean pose of the calibration.
-    Motion is usable from the first frame on: the mean so far stands in until the calibration is over.
+    Motion is usable from the first frame on: the mean so far stands in until the calibration is over, and
+    with a few-shot estimator it is blended with the mean of its estimates, ``(s0 few + s many) / (s0 + s)``
+    after s seconds with s0 = :data:`FEW_SHOT_S`: who begins with an open mouth is not taken for one who
+    has it open by nature.
 
     Everything counts seconds, not frames; a change of frame rate changes nothing. A face that was lost
     for longer than the filter's ``reset_after`` starts the filter anew, but keeps identity and neutral.
@@ -86,11 +93,18 @@ class DriverTracker:
         smoothing: of the landmarks.
         identity: ``[478, 3]`` normalised, a first estimate of the driver's neutral face (average plus
             few-shot identity, Eq. 6). Observation takes its place as it outweighs :data:`PRIOR_S`.
+        few_shot: estimates the neutral face behind one frame, normalised ``[478, 3]`` to ``[478, 3]``;
+            see :meth:`models.landmarks.identity.FewShot.driver`.
     """
 
     def __init__(
-        self, smoothing: OneEuroSettings | None = None, *, identity: npt.ArrayLike | None = None
+        self,
+        smoothing: OneEuroSettings | None = None,
+        *,
+        identity: npt.ArrayLike | None = None,
+        few_shot: Callable[[Float64], Float64] | None = None,
     ) -> None:
+        self._few_shot = few_shot
         self._filter = OneEuroFilter(smoothing)
         self._eyes_filter = OneEuroFilter(OneEuroSettings(min_cutoff=1.5, beta=20.0))
         self.recalibrate()
@@ -100,7 +114,10 @@ class DriverTracker:
     @property
     def identity(self) -> Float64 | None:
         """The driver's neutral face so far, ``[478, 3]``, its lips closed; None before any frame."""
-        return self._identity
+        if self._few is None or self._identity is None:
+            return self._identity
+        share = self._weight / (self._weight + FEW_SHOT_S)
+        return self._few + share * (self._identity - self._few)
 
     def suggest_identity(self, identity: npt.ArrayLike) -> None:
         """Blend in an estimate of the neutral face, as if it had been observed for :data:`PRIOR_S`."""
@@ -112,6 +129,8 @@ class DriverTracker:
         self._time = 0.0
         self._identity: Float64 | None = None
         self._weight = 0.0
+        self._few: Float64 | None = None
+        self._few_s = 0.0
         self._poses: list[Pose] = []
         self._neutral: Pose | None = None
         self._open_seen: list[Float64] = []
@@ -138,11 +157,12 @@ class DriverTracker:
         self._began, self._time = began, time_s
         calibrating = time_s - began < CALIBRATION_S
 
+        self._estimate(normalised, step)
         self._follow_identity(close_lips(normalised), lip_gap(normalised), step, calibrating)
         self._follow_pose(pose, step, calibrating)
         closure, widening = self._lids(normalised, step, calibrating)
         looking = self._look(normalised, closure, step, calibrating, time_s)
-        identity, neutral = self._identity, self._neutral
+        identity, neutral = self.identity, self._neutral
         assert identity is not None
         assert neutral is not None
         return DriverMotion(
@@ -164,12 +184,24 @@ class DriverTracker:
         elif self._weight > 0:
             self._identity = self._identity + (weight / self._weight) * (observed - self._identity)
 
+    def _estimate(self, normalised: Float64, step: float) -> None:
+        """Mean of the few-shot estimates of the first frames."""
+        if self._few_shot is None or self._few_s >= FEW_SHOT_UNTIL_S:
+            return
+        estimate = close_lips(self._few_shot(normalised))
+        self._few_s += step
+        if self._few is None:
+            self._few = estimate
+        elif self._few_s > 0:
+            self._few = self._few + (step / self._few_s) * (estimate - self._few)
+
     def _follow_identity(self, closed: Float64, gap: float, step: float, calibrating: bool) -> None:
         """Running mean (Eq. 10) in which the more a frame departs from calm, the less it counts."""
         # an open mouth has also lowered chin and cheeks, which closing the lips does not take back
         calm = np.exp(-((gap / 0.12) ** 2))
-        if self._identity is not None and not calibrating:
-            departure = np.sqrt(((closed - self._identity)[_CALM_POINTS] ** 2).sum(1).mean())
+        so_far = self.identity
+        if so_far is not None and not calibrating:
+            departure = np.sqrt(((closed - so_far)[_CALM_POINTS] ** 2).sum(1).mean())
             calm *= np.exp(-((departure / 0.06) ** 2))
         self._take_identity(closed, step * max(float(calm), 0.05 if calibrating else 0.0))
 

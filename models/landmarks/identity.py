@@ -48,7 +48,11 @@ class FewShot:
         landmarks = np.asarray(normalised, np.float64)
         return np.asarray(landmarks - self._landmarks.expression(landmarks))
 
-    def target(self, images: Sequence[npt.NDArray[np.uint8]], landmarks: Sequence[npt.ArrayLike]) -> Float64:
+    def target(
+        self,
+        images: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8],
+        landmarks: Sequence[npt.NDArray[np.floating]] | npt.NDArray[np.floating],
+    ) -> Float64:
         """Neutral face ``[478, 3]`` of a person from K photos: the mean over them ([0139]).
 
         Args:

@@ -40,8 +40,7 @@ class RetargetTarget:
     """A target's landmarks, taken apart once.
 
     Attributes:
-        normalised: ``[478, 3]`` of the photo: average + identity of the target (its expression, closed lips
-            apart, is taken for neutral: a target that smiles keeps a smile).
+        normalised: ``[478, 3]``: average + identity of the target.
         pose: of the photo, in pixels of its crop.
     """
 
@@ -49,9 +48,16 @@ class RetargetTarget:
     pose: Pose
 
     @classmethod
-    def of(cls, landmarks: npt.ArrayLike) -> RetargetTarget:
-        """From landmarks ``[478, 3]`` in pixels of the target crop."""
-        return cls(*normalise(landmarks))
+    def of(cls, landmarks: npt.ArrayLike, neutral: npt.ArrayLike | None = None) -> RetargetTarget:
+        """From landmarks of a photo.
+
+        Args:
+            landmarks: ``[478, 3]`` in pixels of the target crop.
+            neutral: the target's own neutral face, normalised ``[478, 3]``, from one photo or several;
+                without it the photo's expression, closed lips apart, counts as neutral: a smile stays.
+        """
+        normalised, pose = normalise(landmarks)
+        return cls(normalised if neutral is None else np.asarray(neutral, np.float64), pose)
 
     @cached_property
     def rest(self) -> Float64:

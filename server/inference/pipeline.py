@@ -19,6 +19,7 @@ import numpy.typing as npt
 from models.generator import Generator
 from models.landmarks.detector import FaceDetector
 from models.landmarks.driver import DriverTracker
+from models.landmarks.identity import few_shot
 from models.landmarks.retarget import retarget
 from server.inference.memory import FrameReader, FrameWriter
 from server.inference.messages import CameraNote, InferenceSettings, Outcome, PictureNote
@@ -69,7 +70,7 @@ class Driver:
     cameras: FrameReader
     pictures: FrameWriter
     detector: FaceDetector | None = None
-    tracker: DriverTracker = field(default_factory=DriverTracker)
+    tracker: DriverTracker = field(default_factory=lambda: DriverTracker(few_shot=few_shot().driver))
     epoch: int = 0
     target_id: str | None = None
     target: ReadyTarget | None = None

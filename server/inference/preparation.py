@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from models.generator import Generator, TargetFeatures
 from models.landmarks.detector import FaceDetector
+from models.landmarks.identity import few_shot
 from models.landmarks.retarget import RetargetTarget
 from server.targets.store import PreparedTarget
 
@@ -128,7 +129,9 @@ class Preparation:
         try:
             prepared = self._load(target_id)
             features = self._generator.encode_target(prepared.images, prepared.landmarks)
-            result = ReadyTarget(features, RetargetTarget.of(features.landmarks))
+            # without the expressions of its photos, and averaged over them: a driver at rest shows it at rest
+            neutral = few_shot().target(prepared.images, prepared.landmarks)
+            result = ReadyTarget(features, RetargetTarget.of(features.landmarks, neutral))
         except Exception as error:
             result = error
         self._results.put((target_id, result))

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from models.landmarks import topology as face
-from models.landmarks.driver import DriverMotion, DriverTracker, eye_heights
+from models.landmarks.driver import FEW_SHOT_S, DriverMotion, DriverTracker, eye_heights
 from models.landmarks.features import eye_widths, gaze, lip_gap, mouth_width
 from models.landmarks.geometry import Pose, denormalise, normalise, yaw_pitch_roll
 from models.landmarks.retarget import MAX_YAW, RetargetTarget, retarget
@@ -199,6 +199,36 @@ def test_a_suggested_identity_serves_until_observation_outweighs_it() -> None:
     for frame in range(1, 90):
         motion = tracker.update(denormalise(frown, POSE), frame / 30)
     assert np.abs(motion.expression[face.RIGHT_EYEBROW_UPPER]).max() < 0.12
+
+
+def test_few_shot_estimates_are_blended_with_what_is_observed() -> None:
+    shape = face_of(1.1, 0.1)
+    tracker = DriverTracker(few_shot=lambda _: shape)
+    frown = shape.copy()
+    frown[face.RIGHT_EYEBROW_UPPER, 1] += 0.2
+    shown = []
+    for frame in range(30 * 30):
+        tracker.update(denormalise(frown, POSE), frame / 30)
+        assert tracker.identity is not None
+        shown.append(float((tracker.identity - shape)[face.RIGHT_EYEBROW_UPPER, 1].mean()))
+    assert shown[0] < 0.01  # the first frame's frown is not taken for the driver's face
+    # after s seconds s / (s + s0) of what is seen: the running mean takes over
+    np.testing.assert_allclose(shown[59], 0.2 * 2.0 / (2.0 + FEW_SHOT_S), atol=0.02)
+    assert shown[-1] > 0.18
+    tracker.recalibrate()
+    assert tracker.identity is None
+
+
+def test_a_target_known_from_several_photos_rests_at_its_own_neutral_face() -> None:
+    calm, smiling = face_of(1.0, 0.0), face_of(1.0, 0.0)
+    smiling[[61, 291], 1] -= 0.1
+    motion = follow(DriverTracker(), denormalise(calm, POSE), 0.0)
+    pixels = denormalise(smiling, TARGET_POSE)
+    kept = retarget(motion, RetargetTarget.of(pixels))
+    taken = retarget(motion, RetargetTarget.of(pixels, neutral=calm))
+    lips = [61, 291]
+    np.testing.assert_allclose(kept[lips], pixels[lips], atol=1.5)
+    np.testing.assert_allclose(taken[lips], denormalise(calm, TARGET_POSE)[lips], atol=1.5)
 
 
 @pytest.mark.parametrize("fps", [10, 30, 60])
