@@ -96,6 +96,7 @@ def test_separate_names_what_it_leaves_out_and_keeps_the_rest(films: dict[str, P
 
 
 def test_separate_in_parallel_is_the_same(films: dict[str, Path], tmp_path: Path) -> None:
+    elsewhere = tmp_path / "c.safetensors"
     chosen = [films["plain"], films["broken"], films["narrow"]]
     run("landmarks", "separate", *chosen, "--out", tmp_path / "a", "-j", 1)
     run(
