@@ -21,7 +21,7 @@ CROP_SIZE: Final = 72
 __all__ = ["PRIOR_S", "DriverIdentity", "FewShot", "few_shot"]
 
 #: Seconds of observation at which running mean and few-shot estimates count the same. On held-out people the
-#: blend is nearer to the many-shot identity than either of the two for the first ten seconds.
+#: blend is nearer to the many-shot identity than either of the two from one second to ten.
 PRIOR_S: Final = 2.0
 
 
@@ -42,7 +42,7 @@ class FewShot:
     def driver(self, normalised: npt.ArrayLike) -> Float64:
         """Neutral face ``[478, 3]`` behind one frame's normalised landmarks ``[478, 3]``; from them alone.
 
-        Made for every frame: a tenth of a millisecond, and on held-out people hardly worse than with the
+        Made for every frame: a fifth of a millisecond, and on held-out people hardly worse than with the
         image.
         """
         landmarks = np.asarray(normalised, np.float64)
