@@ -82,7 +82,27 @@ def close_all(descriptors: Sequence[int]) -> None:
             os.close(descriptor)
 
 
-class FrameWriter:
+class _MailboxEnd:
+    """What both ends have in common: descriptors and mapped buffers, given back together."""
+
+    _end: WriterEnd | ReaderEnd | None
+    _buffers: Bytes
+
+    def close(self) -> None:
+        """Give memory and pipes back."""
+        if self._end is not None:
+            close_all(self._end)
+            self._end = None
+        self._buffers = _NONE
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class FrameWriter(_MailboxEnd):
     """The end that frames are put in at.
 
     Args:
@@ -131,19 +151,6 @@ class FrameWriter:
         self._held = None
         return bool(overtaken)
 
-    def close(self) -> None:
-        """Give memory and pipes back."""
-        if self._end is not None:
-            close_all(self._end)
-            self._end = None
-        self._buffers = _NONE
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _take_token(self) -> int:
         if self._spare:
             return self._spare.pop()
@@ -155,7 +162,7 @@ class FrameWriter:
         raise BufferError("no buffer is free")
 
 
-class FrameReader:
+class FrameReader(_MailboxEnd):
     """The end that frames are taken out at; it cannot write into the memory.
 
     Args:
@@ -189,19 +196,6 @@ class FrameReader:
             if self._end is not None:
                 with suppress(OSError):  # the writer is gone: nobody needs the buffer any more
                     os.write(self._end.free_write, record[:1])
-
-    def close(self) -> None:
-        """Give memory and pipes back."""
-        if self._end is not None:
-            close_all(self._end)
-            self._end = None
-        self._buffers = _NONE
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _take(self) -> bytes:
         if self._end is None:
