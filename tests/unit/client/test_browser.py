@@ -298,6 +298,7 @@ async def test_own_pixels_go_nowhere_unasked(page: Page, server: ScriptedServer)
     await page.add_init_script(OWN_PIXELS)
     await page.goto(f"{server.url}?room=r&name=Me")
     await expect(page.locator("#raw")).to_be_visible()
+    await server.until_heard("media.signal", channel="publish")  # the picture may be shown before it is offered
     assert await page.evaluate(WHERE_OWN_PIXELS_ARE) == {"shown": ["preview"], "sent": 1}
 
     await page.locator('[data-action="join"]').click()
