@@ -12,13 +12,7 @@ import torch
 from torch import Tensor
 
 from models.marionette.blocks import resize
-
-#: Widths of the fine and the coarse splats, as a share of the crop.
-FINE, COARSE = 0.03, 0.10
-#: Weight of "no motion" against the coarse splats: lets the flow fall to zero in the background.
-STILL = 0.3
-#: Weight of the coarse flow against the fine splats: fills between the points.
-FILL = 0.02
+from models.mesh_warp.splats import COARSE, FILL, FINE, STILL
 
 
 def mesh_maps(driver: Tensor, target: Tensor, canonical: Tensor, size: int) -> Tensor:

@@ -2,7 +2,10 @@
 
 const CONNECT_TIMEOUT_MS = 10000; // wrong TURN credentials leave a connection in `new` for good
 const DISCONNECTED_GRACE_MS = 3000; // Wi-Fi roaming often mends itself within this
-const CAMERA_ENCODING = { maxBitrate: 1_000_000, maxFramerate: 30 };
+const TO_A_PERSON = { maxBitrate: 1_000_000, maxFramerate: 30 };
+// The worker looks at a face in 192x192 pixels: 480x360 holds more than that, at half of the work of 640x480.
+const TO_THE_WORKER = { maxBitrate: 600_000, maxFramerate: 30 };
+const LINES_FOR_THE_WORKER = 360;
 
 // What each channel carries: the direction of its video and of its sound.
 const DIRECTIONS = {
@@ -15,6 +18,11 @@ const DIRECTIONS = {
 export function preferVp8(codecs) {
   const isVp8 = (codec) => codec.mimeType.toLowerCase() === "video/vp8";
   return [...codecs.filter(isVp8), ...codecs.filter((codec) => !isVp8(codec))];
+}
+
+/** By how much the worker's picture is smaller than the camera's, at least 1. */
+export function shrinking({ width, height }) {
+  return Math.max(1, Math.min(width || LINES_FOR_THE_WORKER, height || LINES_FOR_THE_WORKER) / LINES_FOR_THE_WORKER);
 }
 
 /** An id no former session had: 16 hexadecimal digits. */
@@ -52,8 +60,9 @@ export class PeerSession {
       const sends = direction.startsWith("send");
       const options = { direction };
       if (sends) options.streams = [stream];
-      if (sends && kind === "video") options.sendEncodings = [CAMERA_ENCODING];
-      const transceiver = this.pc.addTransceiver(this.#outgoing(kind, sends) ?? kind, options);
+      const outgoing = this.#outgoing(kind, sends);
+      if (sends && kind === "video") options.sendEncodings = [this.#encoding(outgoing)];
+      const transceiver = this.pc.addTransceiver(outgoing ?? kind, options);
       if (kind === "video") this.#preferVp8(transceiver);
     }
     this.#do(async () => {
@@ -97,7 +106,7 @@ export class PeerSession {
     this.tracks = { ...this.tracks, [kind]: track };
     const sends = (transceiver) => transceiver.receiver.track.kind === kind && transceiver.direction.startsWith("send");
     const transceiver = this.pc.getTransceivers().find(sends);
-    if (transceiver) this.#do(() => transceiver.sender.replaceTrack(track));
+    if (transceiver) this.#do(() => this.#replace(transceiver.sender, track));
   }
 
   close() {
@@ -110,6 +119,21 @@ export class PeerSession {
 
   #outgoing(kind, sends) {
     return sends ? (this.tracks[kind] ?? null) : null;
+  }
+
+  async #replace(sender, track) {
+    await sender.replaceTrack(track);
+    if (track?.kind !== "video") return;
+    const parameters = sender.getParameters();
+    if (!parameters.encodings?.length) return; // not negotiated yet: the offer's encoding stands
+    Object.assign(parameters.encodings[0], this.#encoding(track));
+    await sender.setParameters(parameters);
+  }
+
+  /** How the camera's picture is sent: as small as the worker needs it, or as it is to a person. */
+  #encoding(track) {
+    if (this.channel !== "publish") return TO_A_PERSON;
+    return { ...TO_THE_WORKER, scaleResolutionDownBy: shrinking(track?.getSettings?.() ?? {}) };
   }
 
   #preferVp8(transceiver) {

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 
 from models.landmarks.crop import warp_to_square
+from models.landmarks.face_mesh import FaceMeshGraph
+from models.landmarks.topology import LANDMARK_COUNT
 
 __all__ = ["LANDMARK_COUNT", "FaceDetector"]
-
-LANDMARK_COUNT: Final = 478
 
 #: The search sees at most this many pixels a side (its networks' input is 192x192; more only costs time);
 #: larger pictures are searched in parts as well.
@@ -64,14 +64,9 @@ class FaceDetector:
         self._quiet = False  # True once every native stage has run, and logged, at least once
         with _native_noise_filtered():
             from mediapipe.python.solutions.face_detection import FaceDetection
-            from mediapipe.python.solutions.face_mesh import FaceMesh
 
-            self._mesh: Any = FaceMesh(
-                static_image_mode=static,
-                max_num_faces=1 if static else max_faces,
-                refine_landmarks=True,
-                min_detection_confidence=min_confidence,
-                min_tracking_confidence=min_confidence,
+            self._mesh: FaceMeshGraph | None = FaceMeshGraph(
+                still=static, max_faces=1 if static else max_faces, min_confidence=min_confidence
             )
             # model_selection: 1 is the full-range model (up to 5 m), 0 the short-range one (selfies).
             self._search: list[Any] = (
@@ -80,8 +75,10 @@ class FaceDetector:
                 else []
             )
             # The graphs open, and log, in threads of their own: wait for that here, where it is held back.
-            for graph in (self._mesh, *self._search):
-                graph.process(np.zeros((64, 64, 3), np.uint8))
+            blank = np.zeros((64, 64, 3), np.uint8)
+            self._mesh.find(blank)
+            for search in self._search:
+                search.process(blank)
 
     def detect(self, image: np.ndarray) -> list[np.ndarray]:
         """Find faces.
@@ -108,7 +105,7 @@ class FaceDetector:
 
     def close(self) -> None:
         """Release the native graphs. Calling it again does nothing."""
-        for graph in [self._mesh, *self._search]:
+        for graph in (self._mesh, *self._search):
             if graph is not None:
                 graph.close()
         self._mesh, self._search = None, []
@@ -124,12 +121,10 @@ class FaceDetector:
 
     def _run_mesh(self, image: np.ndarray) -> list[np.ndarray]:
         height, width = image.shape[:2]
-        result = self._mesh.process(np.ascontiguousarray(image))
+        if self._mesh is None:
+            raise ValueError("this detector is closed")
         scale = np.array([width, height, width], np.float32)
-        return [
-            np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * scale
-            for face in result.multi_face_landmarks or ()
-        ]
+        return [face * scale for face in self._mesh.find(np.ascontiguousarray(image))]
 
     def _detect_still(self, image: np.ndarray) -> list[np.ndarray]:
         faces: list[np.ndarray] = []

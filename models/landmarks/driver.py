@@ -17,7 +17,7 @@ from models.landmarks.features import (
     gaze,
     lip_gap,
 )
-from models.landmarks.geometry import Float64, Pose, canonical_face, normalise
+from models.landmarks.geometry import Float64, Pose, canonical_face, check, normalise
 from models.landmarks.smoothing import OneEuroFilter, OneEuroSettings
 
 __all__ = ["CALIBRATION_S", "DriverMotion", "DriverTracker", "eye_heights"]
@@ -149,7 +149,7 @@ class DriverTracker:
             ValueError: the landmarks are not finite or lie all in one place; nothing is taken in.
         """
         points = np.asarray(landmarks, np.float64)
-        normalise(points)  # refuse degenerate input before it reaches the filter
+        check(points)  # refuse degenerate input before it reaches the filter
         normalised, pose = normalise(self._filter(points, time_s, scale=max(face_size(points), 1.0)))
         first = self._began is None
         began = time_s if self._began is None else self._began

@@ -11,7 +11,7 @@ from models.landmarks.topology import RIGID, canonical_face
 
 Float64 = npt.NDArray[np.float64]
 
-__all__ = ["Pose", "canonical_face", "denormalise", "normalise", "similarity", "yaw_pitch_roll"]
+__all__ = ["Pose", "canonical_face", "check", "denormalise", "normalise", "similarity", "yaw_pitch_roll"]
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,37 @@ def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> Pose:
         ValueError: the points are not finite, or all in one place.
     """
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
-    if not (np.isfinite(source).all() and np.isfinite(target).all()):
-        raise ValueError("landmarks must be finite")
-    source_mean, target_mean = source.mean(0), target.mean(0)
-    a, b = source - source_mean, target - target_mean
-    spread = float((a**2).sum())
-    if spread < 1e-12 or float((b**2).sum()) < 1e-12:
-        raise ValueError("landmarks lie all in one place")
+    source_mean, a, spread = _centred(source)
+    target_mean, b, _ = _centred(target)
     u, singular, vt = np.linalg.svd(b.T @ a)
     signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt)) or 1.0])
     rotation = (u * signs) @ vt
     scale = float((singular * signs).sum()) / spread
     return Pose(scale, rotation, target_mean - scale * source_mean @ rotation.T)
+
+
+def check(landmarks: npt.ArrayLike) -> None:
+    """Refuse landmarks ``[478, 3]`` that have no pose.
+
+    Raises:
+        ValueError: they are not finite, or all in one place.
+    """
+    landmarks = np.asarray(landmarks, np.float64)
+    if not np.isfinite(landmarks).all():
+        raise ValueError("landmarks must be finite")
+    _centred(landmarks[RIGID])
+
+
+def _centred(points: Float64) -> tuple[Float64, Float64, float]:
+    """Mean of points, the points relative to it, and the sum of their squares."""
+    mean = points.mean(0)
+    relative = points - mean
+    spread = float(np.vdot(relative, relative))
+    if not np.isfinite(spread):
+        raise ValueError("landmarks must be finite")
+    if spread < 1e-12:
+        raise ValueError("landmarks lie all in one place")
+    return mean, relative, spread
 
 
 def normalise(landmarks: npt.ArrayLike) -> tuple[Float64, Pose]:

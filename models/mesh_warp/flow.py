@@ -1,6 +1,6 @@
 """The mesh flow in NumPy: displacement of landmarks splatted wide and narrow, then brought nearer to exact.
 
-Same splats as :mod:`models.mesh_maps` gives the network, for single pictures on one core, and with two
+The splats that :mod:`models.mesh_maps` gives the network, for single pictures on one core, and with two
 additions: a third, narrower splat of what the first two leave, so that brows and lips arrive where they
 should; and points of the skull around the face, which the detector does not see but which move with it.
 """
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from models.landmarks import topology as face
 from models.landmarks.geometry import similarity
-from models.mesh_maps import COARSE, FILL, FINE, STILL
+from models.mesh_warp.splats import COARSE, FILL, FINE, STILL, Splats
 
 Float32 = npt.NDArray[np.float32]
 
@@ -78,43 +78,22 @@ def mesh_flow(shown: Float32, photo: Float32) -> Float32:
         ``[FLOW_SIZE, FLOW_SIZE, 2]``: at each place, where in the photo to look, relative to it, in units
         of the crop; zero in the background and at the crop's edge.
     """
-    # contiguous, or the matrix products are many times slower
-    displacement = np.ascontiguousarray((photo - shown).T, np.float32)  # [2, N]
-    places = np.ascontiguousarray(np.clip(shown, -1, 2).T, np.float32)
-    squared = np.square(_CENTRES[:, None] - places[:, None, :])  # [2, size, N]
-    coarse = _splat(_weights(squared, COARSE), displacement)
-    flow = coarse[:2] / (coarse[2] + STILL)
-    fine = _splat(_weights(squared, FINE), displacement)
-    flow = (fine[:2] + FILL * flow) / (fine[2] + FILL)
-    narrow = _weights(squared, _EXACT)
+    splats = Splats(shown, FLOW_SIZE)
+    displacement = (photo - shown).T  # [2, N]
+    laid = splats.laid(np.concatenate([displacement, np.ones((1, len(shown)), np.float32)]))
+    coarse = splats.blurred(laid, COARSE)
+    flow = coarse[..., :2] / (coarse[..., 2:] + np.float32(STILL))
+    fine = splats.blurred(laid, FINE)
+    flow = (fine[..., :2] + np.float32(FILL) * flow) / (fine[..., 2:] + np.float32(FILL))
+    against = splats.blurred(laid[..., 2], _EXACT) + np.float32(_EXACT_STILL)
     for _ in range(_CORRECTIONS):
-        rest = _splat(narrow, displacement - _at(flow, shown))
-        flow = flow + rest[:2] / (rest[2] + _EXACT_STILL)
-    return np.asarray(flow.transpose(1, 2, 0) * _WINDOW, np.float32)
+        rest = splats.laid(displacement - _at(flow, shown))
+        flow = flow + splats.blurred(rest, _EXACT) / against
+    return np.asarray(flow * _WINDOW, np.float32)
 
 
-def _weights(squared: Float32, width: float) -> Float32:
-    """How much each point counts in each column and in each row, ``[2, size, N]``."""
-    # exponents are bounded because numbers too small for float32 to hold exactly cost a hundred times more
-    return np.asarray(np.exp(np.maximum(squared * np.float32(-0.5 / width**2), -40.0)), np.float32)
-
-
-def _splat(weights: Float32, attributes: Float32) -> Float32:
-    """Sums of the two attributes and of the weights, ``[3, size, size]``."""
-    across, down = weights
-    rows = np.concatenate([down * attributes[0], down * attributes[1], down])
-    # torch's product keeps to torch.set_num_threads; NumPy's would wake a thread on every core to spin
-    summed = torch.mm(torch.from_numpy(rows), torch.from_numpy(across).T)
-    return np.asarray(summed.numpy().reshape(3, FLOW_SIZE, FLOW_SIZE))
-
-
-def _at(maps: Float32, points: Float32) -> Float32:
-    """Maps ``[C, size, size]`` at points (units of the crop), ``[C, N]``."""
-    place = np.clip(points * FLOW_SIZE - 0.5, 0, FLOW_SIZE - 1.001)
-    whole = place.astype(np.intp)
-    part = (place - whole).astype(np.float32)
-    x, y = whole.T
-    px, py = part.T
-    top = maps[:, y, x] * (1 - px) + maps[:, y, x + 1] * px
-    bottom = maps[:, y + 1, x] * (1 - px) + maps[:, y + 1, x + 1] * px
-    return np.asarray(top * (1 - py) + bottom * py)
+def _at(flow: Float32, points: Float32) -> Float32:
+    """Flow ``[size, size, 2]`` at points ``[N, 2]`` (units of the crop), ``[2, N]``."""
+    place = points * np.float32(FLOW_SIZE) - np.float32(0.5)
+    x, y = place[None, :, 0], place[None, :, 1]
+    return np.asarray(cv2.remap(flow, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0].T)

@@ -12,6 +12,7 @@ from models.landmarks import topology as face
 from models.landmarks.geometry import canonical_face
 from models.mesh_maps import mesh_maps
 from models.mesh_warp.flow import FLOW_SIZE, mesh_flow, moved_with_skull, skull_points
+from models.mesh_warp.splats import COARSE, FINE, Splats
 
 
 def photo() -> np.ndarray:
@@ -85,3 +86,27 @@ def test_a_turn_does_not_fold_the_picture(degrees: float) -> None:
     flow = mesh_flow(turned(still, degrees)[:, :2], still[:, :2])
     source = (np.arange(FLOW_SIZE) + 0.5) / FLOW_SIZE + flow[..., 0]
     assert (np.diff(source, axis=1) > -0.02).all()
+
+
+@pytest.mark.parametrize("width", [COARSE, FINE, 0.016])
+def test_splats_are_the_direct_sum(width: float) -> None:
+    """Of Gaussians of that width and height 1, points outside the grid included."""
+    random = np.random.default_rng(0)
+    points = random.uniform(-0.15, 1.15, (60, 2)).astype(np.float32)
+    values = random.normal(size=(2, 60)).astype(np.float32)
+    splats = Splats(points, FLOW_SIZE)
+    at = (np.arange(FLOW_SIZE) + 0.5) / FLOW_SIZE
+    squared = (at[None, :, None] - points[:, 0]) ** 2 + (at[:, None, None] - points[:, 1]) ** 2
+    wanted = np.exp(-0.5 * squared / width**2) @ values.T
+    got = splats.blurred(splats.laid(values), width)
+    # laying points down between cells shows where a splat is hardly wider than a cell
+    assert np.abs(got - wanted).max() < (0.2 if width * FLOW_SIZE < 1.5 else 0.06)
+    assert np.abs(got - wanted).mean() < 0.02
+
+
+def test_points_far_outside_leave_the_grid_alone() -> None:
+    points = np.array([[0.5, 0.5], [40.0, -3.0], [np.float32(1e9), 0.5]], np.float32)
+    alone, all_of_them = (Splats(some, FLOW_SIZE) for some in (points[:1], points))
+    np.testing.assert_array_equal(
+        all_of_them.laid(np.ones((1, 3), np.float32)), alone.laid(np.ones((1, 1), np.float32))
+    )

@@ -19,8 +19,9 @@ from models.landmarks.driver import DriverMotion, eye_heights
 from models.landmarks.features import gaze, lip_gap
 from models.landmarks.geometry import normalise
 from models.landmarks.retarget import RetargetTarget, retarget
-from models.mesh_maps import COARSE, FILL, FINE, STILL, mesh_maps
+from models.mesh_maps import mesh_maps
 from models.mesh_warp import MeshWarpGenerator, MeshWarpTarget
+from models.mesh_warp.splats import COARSE, FILL, FINE, STILL
 
 STILL_MOTION = DriverMotion(np.zeros((478, 3)), (0.0, 0.0), np.eye(3), np.zeros(3), 1.0, False)
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
-import { preferVp8 } from "../modules/peer.js";
+import { preferVp8, shrinking } from "../modules/peer.js";
 import { MediaSessions } from "../modules/sessions.js";
 import { FakeTimers } from "./fakes.js";
 
@@ -172,4 +172,11 @@ test("the answering side offers itself when no offer comes", () => {
 test("VP8 comes first and nothing is lost", () => {
   const codecs = ["video/H264", "video/VP8", "video/rtx"].map((mimeType) => ({ mimeType }));
   assert.deepEqual(preferVp8(codecs).map((codec) => codec.mimeType), ["video/VP8", "video/H264", "video/rtx"]);
+});
+
+test("the worker is sent no more than it looks at", () => {
+  assert.equal(shrinking({ width: 1280, height: 720 }), 2);
+  assert.equal(shrinking({ width: 480, height: 640 }), 480 / 360); // upright
+  assert.equal(shrinking({ width: 320, height: 240 }), 1);
+  assert.equal(shrinking({}), 1);
 });
