@@ -197,3 +197,18 @@ def load_network(path: Path) -> MarionetteNetwork:
     except Exception as error:
         raise WeightsError(f"{path} cannot be read as weights: {error}") from None
     return network
+
+
+def load_checkpoint(path: Path) -> MarionetteNetwork:
+    """The averaged weights of a trainer's ``checkpoint.pt``, rounded as :func:`save_network` rounds them.
+
+    Raises:
+        WeightsError: the file is missing, truncated, or no such checkpoint.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        network = MarionetteNetwork(NetworkConfig(**state["config"]["network"]))
+        network.load_state_dict({name: tensor.half().float() for name, tensor in state["average"].items()})
+    except Exception as error:
+        raise WeightsError(f"{path} cannot be read as a checkpoint: {error}") from None
+    return network
