@@ -1,0 +1,1 @@
+"""Expression templates: named expression sequences that any target can show ([0195]-[0245])."""
