@@ -1,57 +1,58 @@
-"""Splats landmark displacement into smooth maps on a grid: the mesh flow and what goes with it.
-
-A Gaussian in x times a Gaussian in y separates, so the sum over N points is one product of an [h, N] and
-an [N, w] matrix for each map: well under a millisecond where the direct sum takes many.
-"""
+"""What the network is told of the landmarks' motion: the mesh flow, and which part of the face is where."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Final
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
+from models.landmarks.topology import canonical_face
 from models.marionette.blocks import resize
-from models.mesh_warp.splats import COARSE, FILL, FINE, STILL
+from models.mesh_warp.eyes import with_open_eyes
+from models.mesh_warp.flow import FLOW_SIZE, face_flow
+from models.mesh_warp.splats import COARSE, FILL, FINE, STILL, Splats
+
+Float32 = npt.NDArray[np.float32]
+
+MAPS_SIZE: Final = FLOW_SIZE
 
 
-def mesh_maps(driver: Tensor, target: Tensor, canonical: Tensor, size: int) -> Tensor:
-    """Maps of the displacement from the driver's to the target's landmarks.
+def mesh_maps(photo: Float32, shown: Float32, size: int) -> Float32:
+    """Maps of how a photo's face has to move.
+
+    The flow is the mesh warp's own, so a network that corrects it starts from the mesh warp. Eyes are left
+    as they are in the photo: they are drawn afterwards.
 
     Args:
-        driver: ``[B, N, 2]`` retargeted landmarks in units of the crop (0..1).
-        target: ``[B, N, 2]`` the target photo's landmarks, likewise.
-        canonical: ``[N, C]`` what else is splatted, with the average face's coordinates C = 3: they say
-            *which* part of a face a place is.
-        size: cells a side.
+        photo, shown: landmarks ``[478, 3]`` of the photo and as they are to be shown, in pixels of a picture
+            of ``size`` pixels a side.
+        size: of the picture.
 
     Returns:
-        ``[B, 2 + C + 1, size, size]``: mesh flow (x, y) in ``grid_sample`` units, the canonical
-        coordinates, and the density of points in 0..1.
+        ``[6, MAPS_SIZE, MAPS_SIZE]``: mesh flow (x, y) in ``grid_sample`` units, the average face's
+        coordinates at each place of the shown face, and the density of landmarks in 0..1.
     """
-    batch, points = driver.shape[:2]
-    attributes = torch.cat(
-        (
-            2.0 * (target - driver),
-            canonical.to(driver).expand(batch, points, canonical.shape[1]),
-            torch.ones(batch, points, 1, dtype=driver.dtype, device=driver.device),
-        ),
-        dim=2,
-    ).transpose(1, 2)  # [B, A, N]; the last one sums the weights themselves
-    centres = (torch.arange(size, dtype=driver.dtype, device=driver.device) + 0.5) / size
-    squared = (centres - driver[..., None]).square()  # [B, N, 2, size]
+    flow = face_flow(photo, with_open_eyes(shown, photo), size)
+    splats = Splats(((shown[:, :2] + 0.5) / size).astype(np.float32), MAPS_SIZE)
+    laid = splats.laid(_attributes())
+    coarse = splats.blurred(laid, COARSE)
+    coarse = coarse[..., :3] / (coarse[..., 3:] + np.float32(STILL))
+    fine = splats.blurred(laid, FINE)
+    density = fine[..., 3:]
+    where = (fine[..., :3] + np.float32(FILL) * coarse) / (density + np.float32(FILL))
+    maps = np.concatenate([2.0 * flow, where, density / (density + 1.0)], axis=-1)
+    return np.ascontiguousarray(maps.transpose(2, 0, 1), np.float32)
 
-    def splat(width: float) -> Tensor:
-        across, down = torch.exp(squared * (-0.5 / width**2)).unbind(2)  # [B, N, size]
-        rows = attributes[..., None, :] * down.transpose(1, 2)[:, None]  # [B, A, h, N]
-        return (rows.flatten(1, 2) @ across).unflatten(1, (attributes.shape[1], size))
 
-    summed = splat(COARSE)
-    coarse = summed[:, :-1] / (summed[:, -1:] + STILL)
-    summed = splat(FINE)
-    density = summed[:, -1:]
-    fine = (summed[:, :-1] + FILL * coarse) / (density + FILL)
-    return torch.cat((fine, density / (density + 1.0)), dim=1)
+@cache
+def _attributes() -> Float32:
+    """``[4, 478]``: coordinates of the average face, and ones to sum the weights themselves."""
+    face = canonical_face().T
+    return np.concatenate([face, np.ones((1, face.shape[1]))]).astype(np.float32)
 
 
 def mesh_pyramid(maps: Tensor, resolutions: Sequence[int]) -> list[Tensor]:

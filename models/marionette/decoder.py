@@ -14,17 +14,18 @@ from models.marionette.flow import MESH_MAPS, CorrectedFlow, FlowHead
 from models.marionette.target_encoder import resize_flow
 
 
-class Reenacted(NamedTuple):
-    """A reenacted picture and the steps to it that training looks at.
+class Aligned(NamedTuple):
+    """The target's features in the driver's pose, and where that pose's photo is to be taken from.
 
     Attributes:
-        picture: ``[B, 3, H, W]`` in -1..1.
-        aligned_photo: the target photo warped by the last flow, nothing added, ``[B, 3, H, W]``.
+        u: ``[B, C, size/2, size/2]``.
+        correction: learned part of the last flow, ``[B, 2, size/2, size/2]`` in ``grid_sample`` units; the
+            photo is warped by the mesh flow plus this.
         flows: the flow of every scale, coarsest first.
     """
 
-    picture: Tensor
-    aligned_photo: Tensor
+    u: Tensor
+    correction: Tensor
     flows: list[Tensor]
 
 
@@ -83,15 +84,12 @@ class Decoder(nn.Module):
         assert self.add.bias is not None
         nn.init.zeros_(self.add.bias)
 
-    def forward(
-        self, z_xy: Tensor, normalised: Sequence[Tensor], photo: Tensor, mesh_maps: Sequence[Tensor]
-    ) -> Reenacted:
-        """Decode one batch.
+    def forward(self, z_xy: Tensor, normalised: Sequence[Tensor], mesh_maps: Sequence[Tensor]) -> Aligned:
+        """All but the last step of one batch.
 
         Args:
             z_xy: mixed feature map ``[B, C, h, w]``.
             normalised: pose-normalised target features, mean over K, finest first (Eq. 12, [0193]).
-            photo: the reference photo ``[B, 3, H, W]`` in -1..1, at the output's resolution.
             mesh_maps: splats of driver to reference landmarks at each feature's resolution, finest first.
         """
         coarse_first = list(zip(normalised, mesh_maps, strict=True))[::-1]
@@ -106,9 +104,24 @@ class Decoder(nn.Module):
             u, corrected = align(u, features, maps, maps[:, :2] + correction)
             correction = corrected.flow - maps[:, :2]
             flows.append(corrected.flow)
-        aligned = warp(photo, resize_flow(flows[-1], photo))
+        return Aligned(u, correction, flows)
+
+    def synthesise(self, u: Tensor, photo: Tensor) -> Tensor:
+        """The last step: learned pixels added to the aligned photo.
+
+        Args:
+            u: of :class:`Aligned`.
+            photo: the reference photo, warped by the last flow, eyes and mouth drawn, ``[B, 3, H, W]``.
+
+        Returns:
+            ``[B, 3, H, W]`` in -1..1; in training it may go beyond, where clamping would end its gradient.
+        """
         fine = resize(u, (photo.shape[2], photo.shape[3]))
-        added = self.add(self.synthesis(torch.cat((fine, aligned), dim=1)))
-        return Reenacted(
-            (aligned + added).clamp(-1.0, 1.0) if not self.training else aligned + added, aligned, flows
-        )
+        picture = photo + self.add(self.synthesis(torch.cat((fine, photo), dim=1)))
+        return picture if self.training else picture.clamp(-1.0, 1.0)
+
+
+def photo_flow(mesh_maps: Tensor, correction: Tensor, size: int) -> Tensor:
+    """The flow by which the photo is warped, ``[B, 2, size, size]`` in ``grid_sample`` units."""
+    goal = (size, size)
+    return resize(mesh_maps[:, :2], goal) + resize(correction, goal)

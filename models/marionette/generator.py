@@ -18,16 +18,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.generator import TARGET_CROP, Landmarks, Picture, TargetFeatures
-from models.landmarks.geometry import normalise, yaw_pitch_roll
 from models.landmarks.raster import draw_landmarks
-from models.landmarks.topology import canonical_face
 from models.marionette.attention import AttentionMemory
 from models.marionette.network import MarionetteNetwork, NetworkConfig, TargetCode
 from models.mesh_maps import mesh_maps, mesh_pyramid
+from models.mesh_warp.eyes import with_open_eyes
+from models.mesh_warp.generator import best_photo
+from models.mesh_warp.picture import FacePlates, to_picture_pixels, warp_photo
 
 WEIGHTS: Final = Path(__file__).parents[1] / "weights"
 _FORMAT: Final = "understudy-marionette-1"
-_MAPS_SHARE: Final = 4  # mesh maps are splatted at a quarter of the picture's size
 
 
 class WeightsError(ValueError):
@@ -40,10 +40,16 @@ class MarionetteTarget:
 
     Attributes:
         landmarks: of the reference photo, ``[478, 3]`` in pixels of the 512 crop.
-        code: everything that does not depend on the driver, a batch of one.
+        photo: the reference photo, ``[size, size, 3]``.
+        points: its landmarks in its pixels.
+        plates: its eyes and mouth.
+        code: everything else that does not depend on the driver, a batch of one.
     """
 
     landmarks: Landmarks
+    photo: Picture
+    points: npt.NDArray[np.float32]
+    plates: FacePlates
     code: TargetCode
 
 
@@ -51,7 +57,7 @@ class MarionetteGenerator:
     """Generates with :class:`MarionetteNetwork`.
 
     Args:
-        network: trained, or untrained, which equals the mesh flow's warp.
+        network: trained, or untrained, which equals the mesh warp.
         size: pixels a side of the pictures; 512 aligns a 512 photo with the flow of the 256 network.
         device: where it runs.
         precision: of the network's computation.
@@ -75,7 +81,6 @@ class MarionetteGenerator:
         self._precision = precision
         self._network = network.to(self._device, precision).eval().requires_grad_(False)
         self._inner = network.config.size
-        self._canonical = torch.as_tensor(canonical_face(), dtype=torch.float32, device=self._device)
 
     @classmethod
     def load(cls, weights: Path, size: int = 256, *, device: str = "cpu") -> MarionetteGenerator:
@@ -89,22 +94,21 @@ class MarionetteGenerator:
 
     @torch.inference_mode()
     def encode_target(self, images: Picture, landmarks: Landmarks) -> MarionetteTarget:
-        """See :class:`models.generator.Generator`; the most frontal photo is the reference."""
-        turned = [np.abs(yaw_pitch_roll(normalise(face)[1].rotation)).sum() for face in landmarks]
-        order = np.argsort(turned, kind="stable")
-        photos = torch.stack([self._photo(images[index], self._inner) for index in order])
-        points = torch.stack([self._points(landmarks[index]) for index in order])
-        rasters = torch.stack([self._raster(landmarks[index], self._inner) for index in order])
-        coarsest = self._network.config.resolutions[-1]
-        between = mesh_maps(points[:1].expand_as(points), points, self._canonical, coarsest)
+        """See :class:`models.generator.Generator`; the mesh warp's photo is the reference."""
+        best = best_photo(landmarks)
+        order = [best, *(index for index in range(len(landmarks)) if index != best)]
+        points = [to_picture_pixels(landmarks[index], self._inner) for index in order]
+        maps = np.stack([mesh_maps(photo, points[0], self._inner) for photo in points])
         code = self._network.encode_target(
-            photos[None],
-            rasters[None],
-            between.to(self._precision)[None],
+            torch.stack([self._tensor(self._resized(images[index], self._inner)) for index in order])[None],
+            torch.stack([self._raster(landmarks[index], self._inner) for index in order])[None],
+            mesh_pyramid(self._maps(maps), self._network.config.resolutions[-1:])[0][None],
             torch.ones(1, len(order), dtype=torch.bool, device=self._device),
-            self._photo(images[order[0]], self.size)[None],
         )
-        return MarionetteTarget(np.asarray(landmarks[order[0]], np.float32), code)
+        reference = np.asarray(landmarks[order[0]], np.float32)
+        photo = self._resized(images[order[0]], self.size)
+        at = to_picture_pixels(reference, self.size)
+        return MarionetteTarget(reference, photo, at, FacePlates.of(photo, at), code)
 
     @torch.inference_mode()
     def generate(self, targets: Sequence[TargetFeatures], landmarks: Landmarks) -> Picture:
@@ -114,35 +118,60 @@ class MarionetteGenerator:
             raise TypeError("these targets were encoded by another generator")
         if not own:
             return np.empty((0, self.size, self.size, 3), np.uint8)
-        shown = [
+        faces = [
             face if np.isfinite(face).all() else target.landmarks
             for face, target in zip(landmarks, own, strict=True)
         ]
-        maps = mesh_maps(
-            torch.stack([self._points(face) for face in shown]),
-            torch.stack([self._points(target.landmarks) for target in own]),
-            self._canonical,
-            self._inner // _MAPS_SHARE,
-        ).to(self._precision)
-        rasters = torch.stack([self._raster(face, self._inner // 2) for face in shown])
-        pyramid = mesh_pyramid(maps, self._network.config.resolutions)
-        out = self._network.reenact(join_codes([target.code for target in own]), rasters, pyramid)
-        pictures = ((out.picture.float() + 1.0) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
-        return np.ascontiguousarray(pictures.permute(0, 2, 3, 1).cpu().numpy())
+        shown = [to_picture_pixels(face, self.size) for face in faces]
+        maps = np.stack(
+            [mesh_maps(target.points, points, self.size) for target, points in zip(own, shown, strict=True)]
+        )
+        aligned = self._network.align(
+            join_codes([target.code for target in own]),
+            torch.stack([self._raster(face, self._inner // 2) for face in faces]),
+            mesh_pyramid(self._maps(maps), self._network.config.resolutions),
+        )
+        correction = aligned.correction.float().permute(0, 2, 3, 1).cpu().numpy()
+        drawn = [
+            _drawn(target, points, mesh[:2].transpose(1, 2, 0), learned)
+            for target, points, mesh, learned in zip(own, shown, maps, correction, strict=True)
+        ]
+        photos = torch.stack([self._tensor(picture) for picture in drawn])
+        pictures = self._network.decoder.synthesise(aligned.u, photos)
+        whole = ((pictures.float() + 1.0) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
+        return np.ascontiguousarray(whole.permute(0, 2, 3, 1).cpu().numpy())
 
-    def _photo(self, image: npt.NDArray[np.uint8], size: int) -> Tensor:
+    def _tensor(self, picture: Picture) -> Tensor:
+        """``[S, S, 3]`` to ``[3, S, S]`` in -1..1."""
+        return torch.from_numpy(picture).to(self._device).permute(2, 0, 1).to(self._precision) / 127.5 - 1.0
+
+    def _maps(self, maps: npt.NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(maps).to(self._device, self._precision)
+
+    def _resized(self, image: Picture, size: int) -> Picture:
         if image.shape[0] != size:
             image = np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
-        picture = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
-        return picture.permute(2, 0, 1).to(self._precision) / 127.5 - 1.0
-
-    def _points(self, landmarks: Landmarks) -> Tensor:
-        points = (np.asarray(landmarks[:, :2], np.float32) + 0.5) / TARGET_CROP
-        return torch.from_numpy(points).to(self._device)
+        return np.ascontiguousarray(image, np.uint8)
 
     def _raster(self, landmarks: Landmarks, size: int) -> Tensor:
         raster = torch.from_numpy(draw_landmarks((landmarks[:, :2] + 0.5) / TARGET_CROP, size))
         return raster.to(self._device).permute(2, 0, 1).to(self._precision) / 255.0
+
+
+def _drawn(
+    target: MarionetteTarget,
+    shown: npt.NDArray[np.float32],
+    mesh_flow: npt.NDArray[np.float32],
+    correction: npt.NDArray[np.float32],
+) -> Picture:
+    """The photo warped by both flows (``[h, w, 2]``, ``grid_sample`` units), eyes and mouth drawn over it."""
+    size = len(target.photo)
+    whole = (size, size)
+    flow = cv2.resize(mesh_flow, whole, interpolation=cv2.INTER_LINEAR)
+    flow += cv2.resize(correction, whole, interpolation=cv2.INTER_LINEAR)
+    picture = warp_photo(target.photo, 0.5 * flow)
+    target.plates.draw(picture, shown, with_open_eyes(shown, target.points))
+    return picture
 
 
 def join_codes(codes: Sequence[TargetCode]) -> TargetCode:
@@ -168,7 +197,6 @@ def join_codes(codes: Sequence[TargetCode]) -> TargetCode:
         ],
         torch.cat([padded(code.mask) for code in codes]),
         [torch.cat(scale) for scale in zip(*(code.normalised for code in codes), strict=True)],
-        torch.cat([code.photo for code in codes]),
     )
 
 

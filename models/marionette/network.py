@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.marionette.attention import AttentionMemory, ImageAttention
-from models.marionette.decoder import Decoder, Reenacted
+from models.marionette.decoder import Aligned, Decoder
 from models.marionette.driver_encoder import DriverEncoder
 from models.marionette.flow import MESH_MAPS
 from models.marionette.target_encoder import TargetEncoder
@@ -56,13 +56,11 @@ class TargetCode(NamedTuple):
         memories: of each image attention block, ``[B, M, .]``.
         mask: ``[B, M]``, true where the memory holds a position of a photo (targets have 1..K photos).
         normalised: mean over the photos of the pose-normalised features, finest first ([0193]).
-        photo: the reference photo, ``[B, 3, H, W]`` in -1..1, at the output's resolution.
     """
 
     memories: list[AttentionMemory]
     mask: Tensor
     normalised: list[Tensor]
-    photo: Tensor
 
 
 class MarionetteNetwork(nn.Module):
@@ -88,7 +86,7 @@ class MarionetteNetwork(nn.Module):
         self.decoder = Decoder(channels, channels, config.synthesis_channels)
 
     def encode_target(
-        self, photos: Tensor, rasters: Tensor, mesh_maps: Tensor, present: Tensor, photo: Tensor
+        self, photos: Tensor, rasters: Tensor, mesh_maps: Tensor, present: Tensor
     ) -> TargetCode:
         """Encode the photos of each target of a batch.
 
@@ -98,7 +96,6 @@ class MarionetteNetwork(nn.Module):
             mesh_maps: splats from the reference's landmarks to each photo's, ``[B, K, 6, h, w]`` at the
                 coarsest scale.
             present: ``[B, K]``, false for the padding of targets that have fewer photos.
-            photo: the reference photos at the output's resolution, ``[B, 3, H, W]``.
         """
         batch, count = present.shape
         encoded = self.target_encoder(photos.flatten(0, 1), rasters.flatten(0, 1), mesh_maps.flatten(0, 1))
@@ -110,10 +107,10 @@ class MarionetteNetwork(nn.Module):
         ]
         mask = present[:, :, None].expand(-1, -1, z_y.shape[-1] * z_y.shape[-2]).flatten(1)
         memories = [block.memory(z_y) for block in self.attention]  # type: ignore[operator]
-        return TargetCode(memories, mask, normalised, photo)
+        return TargetCode(memories, mask, normalised)
 
-    def reenact(self, target: TargetCode, raster: Tensor, mesh_maps: Sequence[Tensor]) -> Reenacted:
-        """Put each driver's pose and expression on its target; all that runs for every frame.
+    def align(self, target: TargetCode, raster: Tensor, mesh_maps: Sequence[Tensor]) -> Aligned:
+        """Bring each target into its driver's pose and expression; what is left is the photo's own alignment.
 
         Args:
             target: of the same batch.
@@ -127,4 +124,5 @@ class MarionetteNetwork(nn.Module):
         mask = None if bool(target.mask.all()) else target.mask
         for block, memory in zip(self.attention, target.memories, strict=True):
             mixed = block(mixed, memory, mask)
-        return self.decoder(mixed, target.normalised, target.photo, mesh_maps)
+        aligned: Aligned = self.decoder(mixed, target.normalised, mesh_maps)
+        return aligned

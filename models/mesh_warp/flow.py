@@ -1,8 +1,8 @@
 """The mesh flow in NumPy: displacement of landmarks splatted wide and narrow, then brought nearer to exact.
 
-The splats that :mod:`models.mesh_maps` gives the network, for single pictures on one core, and with two
-additions: a third, narrower splat of what the first two leave, so that brows and lips arrive where they
-should; and points of the skull around the face, which the detector does not see but which move with it.
+Coarse splats carry the head, fine ones its features; a third, narrower splat of what these two leave lets
+brows and lips arrive where they should; and points of the skull around the face, which the detector does
+not see, move with it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ Float32 = npt.NDArray[np.float32]
 
 #: Cells a side on which the flow is splatted before it is enlarged to the picture.
 FLOW_SIZE: Final = 64
+#: What the flow follows: all but irises and the inner lips, which eyes and mouth place by themselves.
+_CARRIED: Final = np.setdiff1d(
+    np.arange(face.LANDMARK_COUNT), np.concatenate([face.LIP_INNER, face.RIGHT_IRIS, face.LEFT_IRIS])
+)
 #: Width of the correcting splats, as a share of the crop, and the weight of "no correction" against them.
 _EXACT, _EXACT_STILL = 0.016, 0.3
 #: How often the rest is splatted; more than twice gains little and begins to fold the picture.
@@ -66,6 +70,25 @@ def moved_with_skull(points: Float32, photo: Float32, shown: Float32) -> Float32
         return np.asarray(points[:, :2], np.float32)
     moved = motion.scale * points @ motion.rotation.T + motion.translation
     return np.asarray(points + _SHARES * (moved - points), np.float32)[:, :2]
+
+
+def face_flow(photo: Float32, shown: Float32, size: int, skull: Float32 | None = None) -> Float32:
+    """The whole flow of a face: of its landmarks and of the skull around them.
+
+    Args:
+        photo, shown: ``[478, 3]``, pixels of a picture of ``size`` pixels a side; ``shown`` with the eyes as
+            in the photo (:func:`models.mesh_warp.eyes.with_open_eyes`).
+        size: of the picture.
+        skull: what :func:`skull_points` gave for the photo, where it is at hand.
+
+    Returns:
+        ``[FLOW_SIZE, FLOW_SIZE, 2]`` in units of the crop; see :func:`mesh_flow`.
+    """
+    skull = skull_points(photo) if skull is None else skull
+    followed = moved_with_skull(skull, photo, shown)
+    places = (np.concatenate([shown[_CARRIED, :2], followed]) + 0.5) / size
+    sources = (np.concatenate([photo[_CARRIED, :2], skull[:, :2]]) + 0.5) / size
+    return mesh_flow(places.astype(np.float32), sources.astype(np.float32))
 
 
 def mesh_flow(shown: Float32, photo: Float32) -> Float32:

@@ -9,20 +9,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.generator import TARGET_CROP, Landmarks, Picture, TargetFeatures
-from models.landmarks import topology as face
+from models.generator import Landmarks, Picture, TargetFeatures
 from models.landmarks.features import eye_heights, lip_gap
 from models.landmarks.geometry import normalise, yaw_pitch_roll
-from models.mesh_warp.eyes import EyePlate, draw_eyes, eye_plates, with_open_eyes
-from models.mesh_warp.flow import mesh_flow, moved_with_skull, skull_points
-from models.mesh_warp.mouth import MouthPlate, draw_mouth, mouth_plate
+from models.mesh_warp.eyes import with_open_eyes
+from models.mesh_warp.flow import face_flow, skull_points
+from models.mesh_warp.picture import FacePlates, to_picture_pixels, warp_photo
 
 __all__ = ["MeshWarpGenerator", "MeshWarpTarget"]
-
-#: What the flow follows: all but irises and the inner lips, which eyes and mouth place by themselves.
-_CARRIED = np.setdiff1d(
-    np.arange(face.LANDMARK_COUNT), np.concatenate([face.LIP_INNER, face.RIGHT_IRIS, face.LEFT_IRIS])
-)
 
 Float32 = npt.NDArray[np.float32]
 
@@ -36,15 +30,14 @@ class MeshWarpTarget:
         photo: ``[size, size, 3]`` RGB.
         points: ``[478, 3]`` float32 in pixels of ``photo``.
         skull: ``[P, 3]``, points of hair and ears that the flow carries along, pixels of ``photo``.
-        eyes, mouth: taken apart from the photo.
+        plates: eyes and mouth, taken apart from the photo.
     """
 
     landmarks: Landmarks
     photo: Picture
     points: Float32
     skull: Float32
-    eyes: list[EyePlate | None]
-    mouth: MouthPlate
+    plates: FacePlates
 
 
 def best_photo(landmarks: Landmarks) -> int:
@@ -85,8 +78,6 @@ class MeshWarpGenerator:
         if size not in (256, 512):
             raise ValueError(f"size must be 256 or 512, not {size}")
         self.size = size
-        rows = np.arange(size, dtype=np.float32)
-        self._grid = np.stack(np.meshgrid(rows, rows), axis=-1)
 
     def encode_target(self, images: Picture, landmarks: Landmarks) -> MeshWarpTarget:
         """See :class:`models.generator.Generator`; of several photos :func:`best_photo` is used."""
@@ -96,14 +87,13 @@ class MeshWarpGenerator:
             photo = cv2.resize(photo, (self.size, self.size), interpolation=cv2.INTER_AREA)
         photo = np.ascontiguousarray(photo, np.uint8)
         reference = np.asarray(landmarks[best], np.float32)
-        points = self._to_pixels(reference)
+        points = to_picture_pixels(reference, self.size)
         return MeshWarpTarget(
             reference,
             photo,
             points,
             skull_points(points),
-            eye_plates(photo, points),
-            mouth_plate(photo, points),
+            FacePlates.of(photo, points),
         )
 
     def generate(self, targets: Sequence[TargetFeatures], landmarks: Landmarks) -> Picture:
@@ -116,7 +106,7 @@ class MeshWarpGenerator:
         for index, (target, points) in enumerate(zip(targets, landmarks, strict=True)):
             if not isinstance(target, MeshWarpTarget):
                 raise TypeError("this target was encoded by another generator")
-            shown = self._to_pixels(np.asarray(points, np.float32))
+            shown = to_picture_pixels(points, self.size)
             if not np.isfinite(shown).all():
                 shown = target.points
             pictures[index] = self._picture(target, shown)
@@ -124,28 +114,7 @@ class MeshWarpGenerator:
 
     def _picture(self, target: MeshWarpTarget, shown: Float32) -> Picture:
         opened = with_open_eyes(shown, target.points)
-        flow = self._flow(target, opened)
-        picture = np.asarray(
-            cv2.remap(
-                target.photo, self._grid + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-            ),
-            np.uint8,
-        )
-        draw_mouth(picture, shown, target.mouth)
-        draw_eyes(picture, shown, opened, target.eyes)
+        flow = face_flow(target.points, opened, self.size, target.skull)
+        picture = warp_photo(target.photo, flow)
+        target.plates.draw(picture, shown, opened)
         return picture
-
-    def _flow(self, target: MeshWarpTarget, opened: Float32) -> Float32:
-        """In pixels, ``[size, size, 2]``."""
-        skull = moved_with_skull(target.skull, target.points, opened)
-        shown = (np.concatenate([opened[_CARRIED, :2], skull]) + 0.5) / self.size
-        photo = (np.concatenate([target.points[_CARRIED, :2], target.skull[:, :2]]) + 0.5) / self.size
-        flow = mesh_flow(shown.astype(np.float32), photo.astype(np.float32)) * np.float32(self.size)
-        return np.asarray(cv2.resize(flow, (self.size, self.size), interpolation=cv2.INTER_LINEAR))
-
-    def _to_pixels(self, landmarks: Landmarks) -> Float32:
-        """Pixels of the 512 crop to pixels of the picture, ``[478, 3]``."""
-        scale = self.size / TARGET_CROP
-        points = np.asarray(landmarks, np.float32) * np.float32(scale)
-        points[:, :2] += np.float32(0.5 * scale - 0.5)
-        return points

@@ -1,57 +1,86 @@
-"""Runs the network on a training batch: from landmarks to mesh maps, from photos to the driver's frame."""
+"""Runs the network on a training batch: photos and landmarks in, the driver's frame out."""
 
 from __future__ import annotations
 
-from functools import cache
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.landmarks.geometry import canonical_face
-from models.marionette.decoder import Reenacted
+from models.marionette.blocks import warp
+from models.marionette.decoder import photo_flow
 from models.marionette.network import MarionetteNetwork
-from models.mesh_maps import mesh_maps, mesh_pyramid
+from models.mesh_maps import mesh_pyramid
+from models.mesh_warp.eyes import with_open_eyes
+from models.mesh_warp.picture import FacePlates
 from models.training.losses import teach_flow
 
+Picture = npt.NDArray[np.uint8]
 
-@cache
-def _canonical(device: torch.device) -> Tensor:
-    return torch.as_tensor(canonical_face(), dtype=torch.float32, device=device)
+
+class Reenacted(NamedTuple):
+    """A reenacted picture and the steps to it that training looks at.
+
+    Attributes:
+        picture: ``[B, 3, S, S]`` in -1..1.
+        aligned_photo: the reference photo warped by the last flow, nothing added, ``[B, 3, S, S]``.
+        flows: the flow of every scale, coarsest first.
+    """
+
+    picture: Tensor
+    aligned_photo: Tensor
+    flows: list[Tensor]
 
 
 def reconstruct(network: MarionetteNetwork, batch: dict[str, Tensor]) -> Reenacted:
     """Make each sample's driver frame from its photos; see ``ClipSamples`` for the batch's tensors."""
-    photos, present = batch["photos"], batch["present"]
-    points = batch["photo_landmarks"]
-    batch_size, count, _, size = photos.shape[:4]
-    canonical = _canonical(photos.device)
-    reference = points[:, :1].expand(-1, count, -1, -1)
-    scales = network.config.scales
-    coarsest = size >> scales
-    between = mesh_maps(reference.flatten(0, 1), points.flatten(0, 1), canonical, coarsest)
+    photos = batch["photos"]
+    size = photos.shape[-1]
+    resolutions = [size >> (scale + 1) for scale in range(network.config.scales)]
+    between = mesh_pyramid(batch["photo_maps"].flatten(0, 1), resolutions[-1:])[0]
     code = network.encode_target(
-        photos, batch["photo_rasters"], between.unflatten(0, (batch_size, count)), present, photos[:, 0]
+        photos, batch["photo_rasters"], between.unflatten(0, photos.shape[:2]), batch["present"]
     )
-    maps = mesh_maps(batch["driver_landmarks"], points[:, 0], canonical, size // 4)
-    return network.reenact(
-        code, batch["driver_raster"], mesh_pyramid(maps, [size >> (s + 1) for s in range(scales)])
-    )
+    maps = batch["driver_maps"]
+    aligned = network.align(code, batch["driver_raster"], mesh_pyramid(maps, resolutions))
+    photo = warp(photos[:, 0], photo_flow(maps, aligned.correction, size))
+    drawn = photo + _drawn(photo, batch)
+    return Reenacted(network.decoder.synthesise(aligned.u, drawn), photo, aligned.flows)
 
 
 @torch.no_grad()
 def teach(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Optical flow between each sample's driver frame and reference photo, and how sure it is."""
-    size = batch["driver"].shape[-1]
-    device = batch["driver"].device
-    flow = mesh_maps(batch["driver_landmarks"], batch["photo_landmarks"][:, 0], _canonical(device), size // 4)
-
-    def pixels(pictures: Tensor) -> Tensor:
-        return ((pictures.movedim(1, -1) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
-
-    drivers, references = pixels(batch["driver"]), pixels(batch["photos"][:, 0])
+    flow = batch["driver_maps"][:, :2].float().cpu()
+    drivers, references = _pixels(batch["driver"]), _pixels(batch["photos"][:, 0])
     taught = [
-        teach_flow(driver.numpy(), reference.numpy(), mesh.numpy())
-        for driver, reference, mesh in zip(drivers, references, flow[:, :2].float().cpu(), strict=True)
+        teach_flow(driver, reference, mesh.numpy())
+        for driver, reference, mesh in zip(drivers, references, flow, strict=True)
     ]
     flows, sure = (torch.stack([torch.from_numpy(item[part]) for item in taught]) for part in (0, 1))
-    return flows.to(device), sure.to(device)
+    return flows.to(batch["driver"].device), sure.to(batch["driver"].device)
+
+
+@torch.no_grad()
+def _drawn(photo: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """What drawing eyes and mouth changes about the warped photos, ``[B, 3, S, S]``."""
+    size = photo.shape[-1]
+    references = _pixels(batch["photos"][:, 0])
+    still, shown = (
+        batch[name].float().cpu().numpy() * size - 0.5 for name in ("photo_landmarks", "driver_landmarks")
+    )
+    changes = []
+    for index, picture in enumerate(_pixels(photo)):
+        drawn = picture.copy()
+        plates = FacePlates.of(references[index], still[index, 0])
+        plates.draw(drawn, shown[index], with_open_eyes(shown[index], still[index, 0]))
+        changes.append(torch.from_numpy((drawn.astype(np.float32) - picture) / 127.5))
+    return torch.stack(changes).movedim(-1, 1).to(photo)
+
+
+def _pixels(pictures: Tensor) -> list[Picture]:
+    """Tensors ``[B, 3, S, S]`` in -1..1 as pictures ``[S, S, 3]``."""
+    whole = ((pictures.detach().float().movedim(1, -1) + 1) * 127.5).round().clamp(0, 255)
+    return [np.ascontiguousarray(picture) for picture in whole.to(torch.uint8).cpu().numpy()]

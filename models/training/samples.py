@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from models.landmarks.raster import draw_landmarks
 from models.landmarks.topology import MIRROR
+from models.mesh_maps import mesh_maps
 from models.training.clips import ClipShard, Split
 from models.training.losses import face_weight, to_picture_tensor
 
@@ -78,7 +79,8 @@ class ClipSamples(Dataset[dict[str, Tensor]]):
 
         ``driver`` [3, S, S] and ``photos`` [K, 3, S, S] in -1..1, ``present`` [K]; ``driver_landmarks``
         [478, 2] and ``photo_landmarks`` [K, 478, 2] in 0..1; ``driver_raster`` [3, S/2, S/2] and
-        ``photo_rasters`` [K, 3, S, S] in 0..1; ``weight`` [1, S, S].
+        ``photo_rasters`` [K, 3, S, S] in 0..1; ``driver_maps`` [6, M, M] from driver to first photo and
+        ``photo_maps`` [K, 6, M, M] from the first photo to each (``models.mesh_maps``); ``weight`` [1, S, S].
         """
         random = np.random.default_rng((self._seed, index))
         options = self._options
@@ -124,6 +126,7 @@ def collect_sample(
         targets.append(targets[0])
         points.append(points[0])
     rasters = [_raster_tensor(points_of, size) for points_of in points]
+    pixels = [_to_pixels(points_of, size) for points_of in (landmarks[0], *points)]
     return {
         "driver": to_picture_tensor(pictures[0]),
         "photos": torch.stack([to_picture_tensor(picture) for picture in targets]),
@@ -132,8 +135,15 @@ def collect_sample(
         "photo_landmarks": torch.from_numpy(np.stack(points)[..., :2].copy()),
         "driver_raster": _raster_tensor(landmarks[0], size // 2),
         "photo_rasters": torch.stack(rasters),
+        "driver_maps": torch.from_numpy(mesh_maps(pixels[1], pixels[0], size)),
+        "photo_maps": torch.from_numpy(np.stack([mesh_maps(photo, pixels[1], size) for photo in pixels[1:]])),
         "weight": torch.from_numpy(face_weight(landmarks[0] * size, size))[None],
     }
+
+
+def _to_pixels(landmarks: Float32, size: int) -> Float32:
+    """From units of the crop, whose edges are 0 and 1, to pixels, whose centres are whole numbers."""
+    return np.asarray(landmarks * np.float32(size) - np.array([0.5, 0.5, 0.0], np.float32), np.float32)
 
 
 def _raster_tensor(landmarks: Float32, size: int) -> Tensor:

@@ -10,12 +10,16 @@ import pytest
 import torch
 
 from models.generator import TARGET_CROP
+from models.landmarks import topology as face
 from models.landmarks.geometry import Pose, denormalise
 from models.landmarks.topology import canonical_face
-from models.marionette.blocks import resize
 from models.marionette.generator import MarionetteGenerator, WeightsError, load_network, save_network
 from models.marionette.network import MarionetteNetwork, NetworkConfig
-from models.mesh_maps import mesh_maps
+from models.mesh_maps import MAPS_SIZE, mesh_maps
+from models.mesh_warp import MeshWarpGenerator
+from models.mesh_warp.eyes import with_open_eyes
+from models.mesh_warp.flow import face_flow
+from models.mesh_warp.picture import to_picture_pixels
 
 
 def photo(seed: int) -> np.ndarray:
@@ -34,18 +38,37 @@ def network() -> MarionetteNetwork:
     return MarionetteNetwork(NetworkConfig(width=8, attention_channels=8))
 
 
-def test_untrained_it_shows_the_photo_moved_by_the_mesh_flow(network: MarionetteNetwork) -> None:
-    """Against the flow of the same splats, applied by OpenCV."""
-    generator = MarionetteGenerator(network)
-    still, moved = landmarks(), landmarks(12.0)
-    picture = generator.generate([generator.encode_target(photo(0)[None], still[None])], moved[None])[0]
-    to, at = (torch.from_numpy((points[None, :, :2] + 0.5) / TARGET_CROP) for points in (moved, still))
-    maps = mesh_maps(to, at, torch.zeros(478, 0), 64)
-    flow = resize(resize(maps[:, :2], (128, 128)), (256, 256))[0].numpy() * 128
-    small = cv2.resize(photo(0), (256, 256), interpolation=cv2.INTER_AREA)
-    x, y = np.meshgrid(np.arange(256, dtype=np.float32), np.arange(256, dtype=np.float32))
-    expected = cv2.remap(small, x + flow[0], y + flow[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    assert np.abs(picture.astype(float) - expected).mean() < 0.6  # of 255: two roundings
+@pytest.mark.parametrize("size", [256, 512])
+def test_untrained_it_is_the_mesh_warp(network: MarionetteNetwork, size: int) -> None:
+    """Flow and picture, drawn eyes and mouth included, on a face that turns, talks and blinks."""
+    photos = np.stack([photo(0), photo(1)])
+    faces = np.stack([landmarks(), landmarks(scale=70.0)])
+    shown = landmarks(12.0)
+    shown[face.LIP_INNER_LOWER[1:-1], 1] += 14
+    shown[face.RIGHT_EYE_UPPER, 1] += 6
+    pictures = [
+        generator.generate([generator.encode_target(photos, faces)], shown[None])[0].astype(float) / 255
+        for generator in (MarionetteGenerator(network, size), MeshWarpGenerator(size))
+    ]
+    assert np.abs(pictures[1] - cv2.resize(photo(0), (size, size)) / 255).mean() > 0.02  # something moved
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1e-3
+
+    still = to_picture_pixels(faces[0], size)
+    to = to_picture_pixels(shown, size)
+    flow = face_flow(still, with_open_eyes(to, still), size)
+    np.testing.assert_allclose(mesh_maps(still, to, size)[:2].transpose(1, 2, 0) / 2, flow, atol=1e-3)
+
+
+def test_the_maps_say_which_part_of_the_face_is_where() -> None:
+    still = to_picture_pixels(landmarks(), 256)
+    shown = to_picture_pixels(landmarks(20.0), 256)
+    maps = mesh_maps(still, shown, 256)
+    assert maps.shape == (6, MAPS_SIZE, MAPS_SIZE)
+    for point in (1, 33, 263, 152):  # nose tip, corners of the eyes, chin
+        x, y = (int(v) for v in (shown[point, :2] + 0.5) / 256 * MAPS_SIZE)
+        assert np.abs(maps[2:4, y, x] - canonical_face()[point, :2]).max() < 0.25
+        assert maps[5, y, x] > 0.4
+    assert np.abs(maps[:, :3, :3]).max() < 0.05
 
 
 def test_targets_with_different_numbers_of_photos_share_a_batch(network: MarionetteNetwork) -> None:

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
-import torch
 from scipy.spatial.transform import Rotation
 
 from models.landmarks import topology as face
@@ -19,9 +18,7 @@ from models.landmarks.driver import DriverMotion, eye_heights
 from models.landmarks.features import gaze, lip_gap
 from models.landmarks.geometry import normalise
 from models.landmarks.retarget import RetargetTarget, retarget
-from models.mesh_maps import mesh_maps
 from models.mesh_warp import MeshWarpGenerator, MeshWarpTarget
-from models.mesh_warp.splats import COARSE, FILL, FINE, STILL
 
 STILL_MOTION = DriverMotion(np.zeros((478, 3)), (0.0, 0.0), np.eye(3), np.zeros(3), 1.0, False)
 
@@ -64,32 +61,6 @@ def opening(amount: float) -> DriverMotion:
     expression[lower, 1] = amount
     expression[face.JAWLINE[7:14], 1] = 0.8 * amount
     return DriverMotion(expression, (0.0, 0.0), np.eye(3), np.zeros(3), 1.0, False)
-
-
-def test_splats_are_the_direct_sum() -> None:
-    """The separable product against loops over cells and points."""
-    random = np.random.default_rng(0)
-    driver, target = random.random((2, 9, 2)).astype(np.float32)
-    canonical = random.normal(size=(9, 3)).astype(np.float32)
-    maps = mesh_maps(
-        torch.from_numpy(driver)[None], torch.from_numpy(target)[None], torch.from_numpy(canonical), 7
-    )[0].numpy()
-    for row in range(7):
-        for column in range(7):
-            x, y = (column + 0.5) / 7, (row + 0.5) / 7
-            sums = {}
-            for width in (FINE, COARSE):
-                total, weights = np.zeros(5), 0.0
-                for n in range(9):
-                    dx, dy = x - driver[n, 0], y - driver[n, 1]
-                    weight = np.exp(-(dx**2) / (2 * width**2)) * np.exp(-(dy**2) / (2 * width**2))
-                    total += weight * np.r_[2 * (target[n] - driver[n]), canonical[n]]
-                    weights += weight
-                sums[width] = total, weights
-            coarse = sums[COARSE][0] / (sums[COARSE][1] + STILL)
-            expected = (sums[FINE][0] + FILL * coarse) / (sums[FINE][1] + FILL)
-            np.testing.assert_allclose(maps[:5, row, column], expected, atol=1e-4)
-            assert maps[5, row, column] == pytest.approx(sums[FINE][1] / (sums[FINE][1] + 1), abs=1e-4)
 
 
 def test_background_stays_where_it_is(generator: MeshWarpGenerator, target: MeshWarpTarget) -> None:
