@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from models.training.clips import ClipShard
 
 app = typer.Typer(help="Train models on data of your own.", no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -65,21 +68,30 @@ def train_generator(
 ) -> None:
     """Train the MarioNETte generator; run it again to go on where it stopped.
 
-    Writes `checkpoint.pt` every few minutes, TensorBoard logs, and the averaged weights at the end.
+    Writes `checkpoint.pt` every few minutes, TensorBoard logs, and the averaged weights at the end; and at
+    every evaluation a sample sheet of the people of the split dev, where there are any.
     """
     import platformdirs
     import torch
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from models.evaluation.generator_metrics import PerceptualMetric
     from models.marionette.generator import save_network
     from models.training.generator import Trainer, TrainingConfig
     from models.training.perceptual import TrunkUnavailable
+    from models.training.sheets import SampleSheet
 
     if threads:
         torch.set_num_threads(threads)
     cache = Path(platformdirs.user_cache_dir("understudy"))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        trainer = Trainer(TrainingConfig.load(config), data, out, cache=cache)
+        settings = TrainingConfig.load(config)
+        sheet = None
+        if held_out := _held_out(data):
+            measure = PerceptualMetric(cache) if any(phase.perceptual for phase in settings.phases) else None
+            sheet = SampleSheet(held_out, out / "sheets", perceptual=measure, device=device)
+        trainer = Trainer(settings, data, out, cache=cache, evaluate=sheet, device=device)
     except (ValueError, OSError, ModuleNotFoundError, TrunkUnavailable) as error:
         typer.secho(str(error), err=True, fg=typer.colors.RED)
         raise typer.Exit(2) from None
@@ -94,3 +106,14 @@ def train_generator(
     weights = out / "generator.safetensors"
     save_network(trainer.average, weights)
     typer.echo(f"weights: {weights}")
+
+
+def _held_out(data: Path) -> list[list[ClipShard]]:
+    """Clips of the split dev by person; none, and a sentence, where there is no such split."""
+    from models.training.samples import load_people
+
+    try:
+        return load_people(data, ["dev"])
+    except ValueError as error:
+        typer.secho(f"no sample sheets: {error}", err=True, fg=typer.colors.YELLOW)
+        return []

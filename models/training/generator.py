@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
@@ -34,6 +34,12 @@ from models.training.losses import (
 from models.training.perceptual import PerceptualTrunk, fetch_trunk, perceptual_distance
 from models.training.reconstruction import reconstruct, teach
 from models.training.samples import ClipSamples, SampleOptions, load_people
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+#: What measures the averaged network: called with it, the step and TensorBoard's writer.
+Evaluate = Callable[[MarionetteNetwork, int, "SummaryWriter"], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,8 @@ class Trainer:
         data: a built dataset.
         out: folder of the run: ``checkpoint.pt``, ``log.jsonl``, TensorBoard events, sample sheets.
         cache: where the perceptual trunk is kept.
-        evaluate: called with the averaged network and the step; its figures are logged.
+        evaluate: called with the averaged network, the step and TensorBoard's writer; its figures are
+            logged. See :class:`models.training.sheets.SampleSheet`.
         device: where it runs.
     """
 
@@ -128,7 +135,7 @@ class Trainer:
         out: Path,
         *,
         cache: Path,
-        evaluate: Callable[[MarionetteNetwork, int], dict[str, float]] | None = None,
+        evaluate: Evaluate | None = None,
         device: str | None = None,
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -183,7 +190,8 @@ class Trainer:
                     self._log(figures)
                     progress(self.step, self.total_steps, figures)
                 if self._evaluate and (self.step % self.config.evaluate_steps == 0 or self.step == last):
-                    self._log({f"dev/{k}": v for k, v in self._evaluate(self.average, self.step).items()})
+                    dev = self._evaluate(self.average, self.step, self._writer)
+                    self._log({f"dev/{name}": value for name, value in dev.items()})
                 if time.monotonic() - saved > self.config.checkpoint_s:
                     self.save()
                     saved = time.monotonic()
