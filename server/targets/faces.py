@@ -37,10 +37,17 @@ _MAX_CANDIDATES: Final = 48
 
 @dataclass(frozen=True)
 class PreparedPhoto:
-    """One photo ready for a target: ``crop`` [512, 512, 3] uint8, ``landmarks`` [478, 3] px of the crop."""
+    """One photo ready for a target.
+
+    Attributes:
+        crop: ``[512, 512, 3]`` uint8 RGB.
+        landmarks: ``[478, 3]`` float32, pixels of the crop.
+        transform: ``[2, 3]``, from pixels of the picture to pixels of the crop.
+    """
 
     crop: NDArray[np.uint8]
     landmarks: NDArray[np.float32]
+    transform: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,29 @@ class PhotoPreparer:
         Raises:
             PhotoRefused: the file cannot be read, or does not show exactly one face that is large enough.
         """
-        image = decode_photo(content, self._limits)
+        return self.prepare_picture(decode_photo(content, self._limits))
+
+    def prepare_picture(self, image: NDArray[np.uint8]) -> PreparedPhoto:
+        """The face of a decoded picture ``[H, W, 3]`` uint8 RGB with exactly one.
+
+        Raises:
+            PhotoRefused: as :meth:`only_face`.
+        """
+        crop, moved, transform = face_crop(image, self.only_face(image), CROP_SIZE)
+        # Found again on the crop: at the crop's scale the landmarks are those that a driver's will match.
+        again = self._single.detect(crop)
+        landmarks = again[0] if again else moved
+        return PreparedPhoto(np.ascontiguousarray(crop), np.asarray(landmarks, dtype=np.float32), transform)
+
+    def only_face(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Landmarks ``[478, 3]`` of the one face of a picture, in its pixels.
+
+        Args:
+            image: ``[H, W, 3]`` uint8 RGB.
+
+        Raises:
+            PhotoRefused: the picture does not show exactly one face that is large enough.
+        """
         faces = self.find_faces(image)
         large = [face for face in faces if _extent(face) >= self._limits.min_face_px]
         if not faces:
@@ -107,11 +136,7 @@ class PhotoPreparer:
             raise PhotoRefused(
                 "several_faces", f"The photo shows {len(large)} faces; it must show one person alone."
             )
-        crop, moved, _ = face_crop(image, large[0], CROP_SIZE)
-        # Found again on the crop: at the crop's scale the landmarks are those that a driver's will match.
-        again = self._single.detect(crop)
-        landmarks = again[0] if again else moved
-        return PreparedPhoto(np.ascontiguousarray(crop), np.asarray(landmarks, dtype=np.float32))
+        return large[0]
 
     def find_faces(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Landmarks ``[478, 3]`` in pixels of the picture of each face that both models find.
