@@ -74,7 +74,7 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize ``[B, C, h, w]`` to ``[B, C, *size]``: bilinear, or averaging by a whole factor."""
-    height, width = maps.shape[2:]
+    height, width = int(maps.shape[2]), int(maps.shape[3])  # numbers also while the network is traced
     if (height, width) == size:
         return maps
     if height % size[0] == 0 and width % size[1] == 0:
