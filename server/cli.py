@@ -14,6 +14,8 @@ from models.evaluation.cli import app as evaluate
 from models.landmarks.cli import app as landmarks
 from models.training.cli import app as train
 from models.training.dataset_cli import app as dataset
+from server.animation.cli import animate
+from server.animation.template_cli import app as template
 
 if TYPE_CHECKING:
     from server.settings import LoadedSettings
@@ -34,6 +36,8 @@ app.add_typer(landmarks, name="landmarks")
 app.add_typer(dataset, name="dataset")
 app.add_typer(train, name="train")
 app.add_typer(evaluate, name="evaluate")
+app.add_typer(template, name="template")
+app.command()(animate)
 
 ConfigOption = Annotated[
     Path | None,
@@ -80,7 +84,7 @@ def serve(
     Settings come from the command line, from UNDERSTUDY_* in the environment and from a TOML file, in
     this order; `understudy settings` lists them all with their present values.
     """
-    loaded = _load(config, settings, host=host, port=port, data_dir=data_dir, log_level=log_level)
+    loaded = load(config, settings, host=host, port=port, data_dir=data_dir, log_level=log_level)
     from server.serve import run_serve
 
     raise typer.Exit(run_serve(loaded.settings))
@@ -96,7 +100,7 @@ def signaling(
     settings: SetOption = None,
 ) -> None:
     """Run page, targets and signaling only; media workers register from elsewhere (`worker_secret`)."""
-    loaded = _load(config, settings, host=host, port=port, data_dir=data_dir, log_level=log_level)
+    loaded = load(config, settings, host=host, port=port, data_dir=data_dir, log_level=log_level)
     _need_secret(loaded)
     from server.serve import run_signaling
 
@@ -112,7 +116,7 @@ def worker(
     child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
 ) -> None:
     """Run one media worker that registers with the signaling server at `signaling_url`."""
-    loaded = _load(config, settings, data_dir=data_dir, log_level=log_level)
+    loaded = load(config, settings, data_dir=data_dir, log_level=log_level)
     _need_secret(loaded)
     from server.serve import run_media_worker
 
@@ -133,7 +137,7 @@ def show_settings(
     if sample:
         typer.echo(sample_file(), nl=False)
         return
-    loaded = _load(config, settings)
+    loaded = load(config, settings)
 
     from rich.box import SIMPLE
     from rich.console import Console
@@ -178,13 +182,13 @@ def bench_call(
     - **lag**: how late the worker's event loop runs
     - **CPU**: cores of the whole service, for each driver and in all, and of the synthetic drivers
     """
-    loaded = _load(config, settings)
+    loaded = load(config, settings)
     from server.bench.report import run_call_benchmark
 
     run_call_benchmark(loaded.settings, seconds=seconds, max_drivers=max_drivers, json_file=json_file)
 
 
-def _load(config: Path | None, assignments: list[str] | None, **options: Any) -> LoadedSettings:
+def load(config: Path | None, assignments: list[str] | None, **options: Any) -> LoadedSettings:
     """Settings of all sources; whatever is wrong with them ends the command with a sentence for each."""
     from server.settings import SettingsError, load_settings
 
