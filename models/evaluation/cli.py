@@ -168,3 +168,19 @@ def evaluate_generator(
         show(report)
         if out:
             typer.echo(f"page: {page}")
+
+
+@app.command("card")
+def write_model_card(
+    report: Annotated[Path, typer.Argument(help="What `evaluate generator --json` wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Markdown.")],
+) -> None:
+    """The tables of a model card from figures that were measured before, without its picture."""
+    from models.evaluation.generator_report import read_report
+    from models.evaluation.model_card import write_card
+
+    try:
+        write_card(out, read_report(report))
+    except (ValueError, OSError) as error:
+        typer.secho(str(error), err=True, fg=typer.colors.RED)
+        raise typer.Exit(2) from None

@@ -153,24 +153,30 @@ def motion_sheet(
 
 
 def write_card(
-    path: Path, report: dict[str, Any], evaluation: GeneratorEvaluation, photos: Sequence[Path]
+    path: Path,
+    report: dict[str, Any],
+    evaluation: GeneratorEvaluation | None = None,
+    photos: Sequence[Path] = (),
 ) -> None:
     """Write :func:`card_section` and, for the first network, ``NAME-worst.webp`` of :func:`motion_sheet`.
 
     Args:
         path: of the Markdown file.
-        report, evaluation: what is written about.
+        report: what is written about.
+        evaluation: that it is of; without it there is no picture.
         photos: faces that may be shown; scikit-image's portrait of an astronaut (public domain) otherwise.
 
     Raises:
         ValueError: a photo cannot be read, or shows no face.
     """
     sheet = None
-    if report["bars"]:
+    if evaluation is not None and report["bars"]:
         pictures = [_read(photo) for photo in photos] or [_astronaut()]
         drawn = motion_sheet(report, evaluation, pictures, next(iter(report["bars"])))
         sheet = f"{path.stem}-worst.webp"
+        path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path.with_name(sheet)), drawn[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 80])
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(card_section(report, sheet))
 
 

@@ -75,6 +75,16 @@ def test_console_page_and_card_tell_the_same(out: Path) -> None:
     assert cv2.imread(str(out / "card-worst.webp")).shape == (128, 4 * 3 * 128, 3)
 
 
+def test_a_card_can_be_written_again_from_the_figures(out: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["card", str(out / "report.json"), "--out", str(tmp_path / "new" / "c.md")]
+    )
+    assert result.exit_code == 0, result.output
+    again = (tmp_path / "new" / "c.md").read_text()
+    assert (out / "card.md").read_text().startswith(again.rstrip())
+    assert CliRunner().invoke(app, ["card", str(tmp_path), "--out", str(tmp_path / "d.md")]).exit_code == 2
+
+
 @pytest.mark.parametrize("fault", ["no data", "no weights", "not a checkpoint"])
 def test_faults_are_named(fault: str, data: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.pt").write_bytes(b"nothing")
