@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from aiohttp import BodyPartReader, web
@@ -48,12 +49,26 @@ class UploadedPhoto:
     content: bytes | None
 
 
+@dataclass(frozen=True)
+class ClipSink:
+    """Where a film that comes with an upload (part ``clip``) is written as it arrives.
+
+    Attributes:
+        path: of the file.
+        max_bytes: of the film; the request may be so much larger.
+    """
+
+    path: Path
+    max_bytes: int
+
+
 @dataclass
 class Upload:
-    """What was sent: the photos in their order, and the text fields."""
+    """What was sent: the photos in their order, the text fields, and whether a film came along."""
 
     photos: list[UploadedPhoto] = field(default_factory=list)
     fields: dict[str, str] = field(default_factory=dict)
+    clip: bool = False
 
     @property
     def consented(self) -> bool:
@@ -61,7 +76,7 @@ class Upload:
         return self.fields.get("consent", "").strip().lower() in ("true", "on", "yes", "1")
 
 
-async def read_upload(request: web.Request, limits: UploadLimits) -> Upload:
+async def read_upload(request: web.Request, limits: UploadLimits, clip: ClipSink | None = None) -> Upload:
     """Read the request's form.
 
     A photo of too many bytes is read past, so that the answer can say which one it was, as long as the
@@ -73,11 +88,12 @@ async def read_upload(request: web.Request, limits: UploadLimits) -> Upload:
     """
     if request.content_type != "multipart/form-data":
         raise ApiError(415, "unsupported_media_type", "Photos must be sent as multipart/form-data.")
-    if request.content_length is not None and request.content_length > limits.max_request_bytes:
+    most = limits.max_request_bytes + (clip.max_bytes if clip else 0)
+    if request.content_length is not None and request.content_length > most:
         raise _too_large(limits)
     try:
         async with asyncio.timeout(limits.read_timeout_s):
-            return await _Reader(limits).read(request)
+            return await _Reader(limits, clip).read(request)
     except TimeoutError:
         raise error_of_status(408, {"Connection": "close"}) from None
     except (ValueError, AssertionError, RuntimeError, LookupError) as error:
@@ -90,8 +106,9 @@ async def read_upload(request: web.Request, limits: UploadLimits) -> Upload:
 class _Reader:
     """Reads one form, counting."""
 
-    def __init__(self, limits: UploadLimits) -> None:
+    def __init__(self, limits: UploadLimits, clip: ClipSink | None) -> None:
         self._limits = limits
+        self._clip = clip
         self._total = 0
 
     async def read(self, request: web.Request) -> Upload:
@@ -106,7 +123,12 @@ class _Reader:
             parts += 1
             if not isinstance(part, BodyPartReader) or parts > _MAX_PARTS:
                 raise ValueError("nested or too many parts")
-            if part.name == "photos" or part.filename is not None:
+            if part.name == "clip" and self._clip is not None:
+                if upload.clip:
+                    raise ValueError("more than one clip")
+                await self._write_clip(part, self._clip)
+                upload.clip = True
+            elif part.name == "photos" or part.filename is not None:
                 if len(upload.photos) >= self._limits.max_photos:
                     raise ApiError(
                         413,
@@ -121,6 +143,25 @@ class _Reader:
                 if value is None:
                     raise ValueError("a field is too long")
                 upload.fields[part.name or ""] = value.decode("utf-8", "replace")
+
+    async def _write_clip(self, part: BodyPartReader, clip: ClipSink) -> None:
+        written = 0
+        with await asyncio.to_thread(open, clip.path, "xb") as file:
+            while True:
+                async with asyncio.timeout(self._limits.stall_timeout_s):
+                    chunk = await part.read_chunk(_CHUNK_BYTES)
+                if not chunk:
+                    return
+                written += len(chunk)
+                if written > clip.max_bytes:
+                    megabytes = clip.max_bytes / (1024 * 1024)
+                    raise ApiError(
+                        413,
+                        "driver_too_large",
+                        f"The clip is larger than {megabytes:g} MB.",
+                        headers={"Connection": "close"},
+                    )
+                await asyncio.to_thread(file.write, chunk)
 
     async def _content(self, part: BodyPartReader, limit: int) -> bytes | None:
         content = bytearray()

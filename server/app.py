@@ -14,6 +14,7 @@ from typing import Any, Final
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from server.api_animate import AnimateApi, AnimateApiOptions
 from server.api_errors import add_security_headers, error_of_status, json_errors
 from server.api_metrics import ApiMetrics, MetricsEndpoint
 from server.api_page import DEFAULT_CLIENT, Page
@@ -52,6 +53,7 @@ class AppConfig:
         client_dir: the page's files.
         targets: limits of the targets API.
         preparation: limits of the preparation process; its photo limits are those of ``targets``.
+        animate: limits of the animation API, its generator and mark.
     """
 
     data_dir: Path
@@ -67,6 +69,7 @@ class AppConfig:
     client_dir: Path = DEFAULT_CLIENT
     targets: TargetsApiOptions = field(default_factory=TargetsApiOptions)
     preparation: PoolOptions = field(default_factory=PoolOptions)
+    animate: AnimateApiOptions = field(default_factory=AnimateApiOptions)
 
 
 STORE: Final = web.AppKey("targets_store", TargetStore)
@@ -95,6 +98,10 @@ def build_app(config: AppConfig) -> web.Application:
     targets = TargetsApi(store, pool, metrics, config.targets)
     targets.add_routes(app.router)
     app.cleanup_ctx.append(targets.run)
+
+    animate = AnimateApi(store, config.data_dir, config.animate)
+    animate.add_routes(app.router)
+    app.cleanup_ctx.append(animate.run)
 
     Page(config.client_dir).add_routes(app.router)
     status = _Status(config)

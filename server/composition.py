@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from server.api_animate import AnimateApiOptions
 from server.api_targets import TargetsApiOptions
 from server.app import AppConfig, build_app
+from server.provenance import MarkSettings
 from server.settings import Settings
 from signaling.app import Signaling, setup_signaling
 from signaling.config import SignalingConfig
@@ -43,6 +45,11 @@ def compose(settings: Settings, *, needs_worker: bool) -> web.Application:
             ready=worker_is_there if needs_worker else None,
             registries=(registry,),
             targets=TargetsApiOptions(forwarded_header=settings.forwarded_header),
+            animate=AnimateApiOptions(
+                generator=settings.generator,
+                mark=MarkSettings(settings.mark_enabled, settings.mark_text, settings.mark_place),
+                forwarded_header=settings.forwarded_header,
+            ),
         )
     )
     signaling = setup_signaling(app, signaling_config(settings), registry)

@@ -53,9 +53,11 @@ def animate(
 
     from models.templates.errors import TemplateError
     from models.templates.library import Library
+    from server.animation.encode import format_of
     from server.animation.errors import AnimationError
     from server.animation.generators import generator_of
-    from server.animation.render import AnimationOptions, Work, render
+    from server.animation.options import AnimationOptions
+    from server.animation.render import Work, render
     from server.cli import load
     from server.provenance import MarkSettings
     from server.targets.errors import PhotoRefused
@@ -63,6 +65,8 @@ def animate(
     loaded = load(config, settings).settings
     if bool(template) == (driver is not None):
         _fail("usage", "Give either --template (once or more) or --driver.")
+    if driver is not None and play == "return":
+        _fail("usage", "A driver's clip is followed as it is: --play return is for templates.")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         options = AnimationOptions.model_validate(
@@ -75,6 +79,7 @@ def animate(
                 "whole": whole,
             }
         )
+        format_of(out)  # said before any work is done
         library = Library(loaded.data_dir / "templates")
         templates = [library.find(name, files=True) for name in template or []]
         with Progress(*columns, console=Console(stderr=True)) as bar:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,8 @@ Picture = npt.NDArray[np.uint8]
 _USUAL_FPS, _MOST_FPS = 25.0, 60.0
 #: Detection sees frames at most this large; faces of people in front of a camera are far from small.
 _SEEN_SIDE: Final = 1280
+#: The last picture of a film is seen for at most this long.
+_LONGEST_LAST_S: Final = 1.0
 _PICTURES: Final = {".jpg", ".jpeg", ".png", ".webp"}
 _MIN_FACES: Final = 0.2  # share of the frames that must show one
 
@@ -71,6 +74,7 @@ def read_clip(
     path: Path,
     *,
     fps: float | None = None,
+    until: float | None = None,
     limits: ClipLimits | None = None,
     progress: Progress | None = None,
 ) -> DriverClip:
@@ -80,6 +84,7 @@ def read_clip(
         path: of a film (anything FFmpeg reads), or of a folder of pictures, taken in the order of
             their names.
         fps: frames a second that are taken; the film's own, or 25, when left out.
+        until: seconds of it that are taken; all of it when left out.
         limits: what it may be.
         progress: told (frames done, frames or None).
 
@@ -89,7 +94,8 @@ def read_clip(
     limits = limits or ClipLimits()
     if path.is_dir():
         rate = fps or _USUAL_FPS
-        return DriverClip(rate, _track(*_pictures_of_folder(path, rate, limits), rate, progress), None)
+        pictures, number = _pictures_of_folder(path, rate, limits)
+        return DriverClip(rate, _track(pictures, number, rate, until, progress), None)
     try:
         if limits.max_bytes is not None and path.stat().st_size > limits.max_bytes:
             megabytes = limits.max_bytes / 1024**2
@@ -106,7 +112,7 @@ def read_clip(
             rate = fps or min(float(stream.average_rate or _USUAL_FPS), _MOST_FPS)
             count = round(stream.frames * rate / float(stream.average_rate)) if stream.average_rate else 0
             frames = _steady(container.decode(stream), rate, limits, path.name)
-            landmarks = _track(frames, count or None, rate, progress)
+            landmarks = _track(frames, count or None, rate, until, progress)
             return DriverClip(rate, landmarks, path if container.streams.audio else None)
     except (av.FFmpegError, OSError) as error:
         raise AnimationError(
@@ -119,6 +125,7 @@ def _steady(frames: Iterator[av.VideoFrame], fps: float, limits: ClipLimits, nam
     """The picture that is seen at each ``1 / fps`` seconds, from the first one on."""
     begin: float | None = None
     index = 0
+    end = 0.0
     shown: Picture | None = None
     for number, frame in enumerate(frames):
         time = float(frame.time) if frame.time is not None else number / fps
@@ -130,8 +137,11 @@ def _steady(frames: Iterator[av.VideoFrame], fps: float, limits: ClipLimits, nam
             yield shown
             index += 1
         shown = _upright(frame)
-    if shown is not None:
+        lasts = float((frame.duration or 0) * (frame.time_base or 0))
+        end = time - begin + min(lasts, _LONGEST_LAST_S)
+    while shown is not None and (index == 0 or index / fps < end - 0.5 / fps):
         yield shown
+        index += 1
 
 
 def _upright(frame: av.VideoFrame) -> Picture:
@@ -165,13 +175,16 @@ def _pictures_of_folder(folder: Path, fps: float, limits: ClipLimits) -> tuple[I
 
 
 def _track(
-    pictures: Iterator[Picture], count: int | None, fps: float, progress: Progress | None
+    pictures: Iterator[Picture], count: int | None, fps: float, until: float | None, progress: Progress | None
 ) -> list[npt.NDArray[np.float32] | None]:
     """Landmarks of the one face.
 
     Raises:
         AnimationError: too few frames show a face, or two of those searched for a second one show it.
     """
+    if until is not None:
+        most = max(1, round(until * fps))
+        pictures, count = islice(pictures, most), min(count or most, most)
     options = ExtractionOptions()
     check = max(1, round(options.two_faces_every_s * fps))
     found: list[npt.NDArray[np.float32] | None] = []

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Any, Final, Protocol
 
 import av
 import numpy as np
@@ -16,11 +16,10 @@ from PIL import Image
 
 from models.generator import Picture
 from server.animation.errors import AnimationError
+from server.animation.options import FORMATS, Format
 
-__all__ = ["FORMATS", "Format", "Writer", "format_of", "writing"]
+__all__ = ["Writer", "format_of", "writing"]
 
-Format = Literal["mp4", "webm", "gif", "webp"]
-FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 #: What says to programs that the pictures are generated.
 _COMMENT: Final = "AI-generated: made by Understudy from a photo"
 

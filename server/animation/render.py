@@ -5,42 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
 
 from models.animation.animator import Animator
 from models.animation.driving import motions_of
 from models.generator import Generator, Landmarks, Picture
 from models.templates.template import Template
-from models.templates.timeline import Play, Timeline
+from models.templates.timeline import Timeline
 from server.animation.clip import ClipLimits, read_clip
 from server.animation.encode import format_of, writing
 from server.animation.errors import AnimationError
+from server.animation.options import AnimationOptions
 from server.animation.paste import WholePhoto
 from server.provenance import MarkSettings, VisibleMark
 
-__all__ = ["AnimationOptions", "Progress", "Subject", "Work", "render"]
+__all__ = ["Progress", "Subject", "Work", "render"]
 
 #: Told (what is being done, steps done, steps or None).
 Progress = Callable[[str, int, int | None], None]
 _FPS: Final = 25.0
-
-
-class AnimationOptions(BaseModel):
-    """What may be chosen of a moving picture, with its bounds."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    seconds: Annotated[float, Field(ge=0.2, le=60)] | None = None
-    fps: Annotated[float, Field(ge=1, le=60)] | None = None
-    intensity: Annotated[float, Field(ge=0.1, le=2)] = 1.0
-    play: Play = "once"
-    size: Literal[256, 512] = 256
-    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +96,7 @@ def render(work: Work, make_generator: Callable[[int], Generator], progress: Pro
         clip = read_clip(
             work.driver,
             fps=options.fps,
+            until=options.seconds,
             limits=work.limits,
             progress=lambda done, total: tell("reading the driver", done, total),
         )
