@@ -1,11 +1,15 @@
-"""Who may connect, and how fast anyone may speak: origins, addresses, token buckets."""
+"""Who may connect, and how fast anyone may speak: origins, hosts, secrets, addresses, token buckets."""
 
 from __future__ import annotations
 
+import hmac
+import ipaddress
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
+#: What proxies write the client's address into.
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -116,3 +120,52 @@ def origin_allowed(origin: str | None, host: str, allowed: Sequence[str]) -> boo
         )
     except ValueError:  # no URL at all, or an impossible port
         return False
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's own."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761, section 6.3
+        return True
+    try:
+        return ipaddress.ip_address(name.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False
+
+
+def is_own_host(host: str) -> bool:
+    """Whether a Host header names this machine itself.
+
+    A page of elsewhere whose name was made to point here (DNS rebinding) has the same Origin as Host, but
+    not one of these.
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        return False
+    return name is not None and is_loopback(name)
+
+
+def is_local_request(remote: str | None, headers: Mapping[str, str]) -> bool:
+    """Whether a program on this machine asks, and not through a proxy."""
+    return remote is not None and is_loopback(remote) and not any(name in headers for name in _FORWARDED)
+
+
+def bearer(headers: Mapping[str, str]) -> str | None:
+    """The token of an ``Authorization: Bearer`` header (RFC 6750)."""
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def same_secret(ours: str, theirs: str | None) -> bool:
+    """Whether a secret is ours, in a time that does not tell how much of it is right; never if empty."""
+    if not ours or theirs is None:
+        return False
+    return hmac.compare_digest(ours.encode(), theirs.encode("utf-8", "surrogatepass"))
+
+
+def may_read_metrics(secret: str, remote: str | None, headers: Mapping[str, str]) -> bool:
+    """Who shows the secret; where none is set, only this machine itself."""
+    if secret:
+        return same_secret(secret, bearer(headers))
+    return is_local_request(remote, headers)

@@ -16,16 +16,19 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import TypeAdapter
 
-from signaling.admission import AddressLimit, TokenBucket, origin_allowed
+from signaling.admission import TokenBucket, may_read_metrics
 from signaling.config import SignalingConfig
 from signaling.connection import Connection, Socket
-from signaling.effects import CLOSE_POLICY, Close, Effect, Send, Tally
+from signaling.effects import CLOSE_POLICY, Close, Effect, Record, Send, Tally
+from signaling.gate import Gate
+from signaling.grants import Grant
 from signaling.metrics import Metrics
 from signaling.protocol import (
     TERMINAL_MESSAGE,
     WORKER_MESSAGE,
     Error,
     ErrorCode,
+    Hello,
     Message,
     ProtocolError,
     WorkerRefused,
@@ -46,23 +49,30 @@ class Signaling:
     Args:
         config: times, limits, who may connect.
         registry: where metrics are registered.
+        on_record: told what an audit log keeps, with the address it came from; must not block.
     """
 
-    def __init__(self, config: SignalingConfig, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        config: SignalingConfig,
+        registry: CollectorRegistry,
+        on_record: Callable[[Record, str | None], None] | None = None,
+    ) -> None:
         self.config = config
+        self._on_record = on_record
         self.registry = registry
         self.switchboard = Switchboard(
             config.limits,
             secrets.token_urlsafe,
             worker_secret=config.worker_secret,
             ice_servers=config.ice_servers,
+            turn=config.turn,
+            by_invitation=bool(config.join_key),
             epoch=time.time() - time.monotonic(),
         )
         self.shutting_down = False
         self._metrics = Metrics(registry, self.switchboard.state)
-        self._addresses = AddressLimit(
-            config.connections_per_address, config.connects_per_second, config.connect_burst
-        )
+        self._gate = Gate(config)
         self._numbers = itertools.count(1)
         self._connections: dict[int, Connection] = {}
         self._handlers: set[asyncio.Task[Any]] = set()
@@ -76,9 +86,9 @@ class Signaling:
 
     async def terminal_endpoint(self, request: web.Request) -> web.StreamResponse:
         """``/ws``: one connection of a terminal."""
-        origin = request.headers.get("Origin")
-        if self.config.check_origin and not origin_allowed(origin, request.host, self.config.allowed_origins):
-            return self._turned_away("origin", 403, "Pages of other sites may not connect here.")
+        refusal = self._gate.page_refusal(request.headers.get("Origin"), request.host)
+        if refusal is not None:
+            return self._turned_away(refusal[0], 403, refusal[1])
         return await self._admit(request, self._serve_terminal)
 
     async def worker_endpoint(self, request: web.Request) -> web.StreamResponse:
@@ -99,6 +109,8 @@ class Signaling:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """``/metrics``: in Prometheus' text format."""
+        if not may_read_metrics(self.config.metrics_secret, request.remote, request.headers):
+            return self._turned_away("metrics", 401, "This needs the metrics secret as a bearer token.")
         return web.Response(
             body=generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )
@@ -126,14 +138,16 @@ class Signaling:
 
     def _turned_away(self, why: str, status: int, sentence: str) -> web.Response:
         self._metrics.count(Tally("connection", (f"refused_{why}",)))
-        body = {"error": {"code": ErrorCode.UNAUTHORISED if status == 403 else why, "message": sentence}}
+        body = {
+            "error": {"code": ErrorCode.UNAUTHORISED if status in (401, 403) else why, "message": sentence}
+        }
         return web.json_response(body, status=status)
 
     async def _admit(self, request: web.Request, serve: Callable[..., Any]) -> web.StreamResponse:
-        address = self._address(request)
+        address = self._gate.address(request.remote, request.headers)
         if self.shutting_down:
             return self._turned_away(ErrorCode.SHUTTING_DOWN, 503, "The service is shutting down.")
-        if not self._addresses.enter(address, time.monotonic()):
+        if not self._gate.enter(address, time.monotonic()):
             return self._turned_away(
                 ErrorCode.RATE_LIMITED, 429, "There are too many connections from your address."
             )
@@ -144,27 +158,21 @@ class Signaling:
             socket = Socket()
             await socket.prepare(request)
             if request.transport is not None:
-                await serve(socket, request.transport)
+                await serve(socket, request.transport, address)
             return socket
         finally:
             self._handlers.discard(task)
-            self._addresses.leave(address)
+            self._gate.leave(address)
 
-    def _address(self, request: web.Request) -> str:
-        if self.config.forwarded_header is not None:
-            # The last entry is the nearest proxy's own; those before it anybody could have written.
-            last = request.headers.get(self.config.forwarded_header, "").rpartition(",")[2].strip()
-            if last:
-                return last
-        return request.remote or "unknown"
-
-    async def _serve_terminal(self, socket: Socket, transport: asyncio.Transport) -> None:
-        connection = self._open(socket, transport, self.config.queue_messages, self.config.queue_bytes)
+    async def _serve_terminal(self, socket: Socket, transport: asyncio.Transport, address: str) -> None:
+        config = self.config
+        connection = self._open(socket, transport, address, config.queue_messages, config.queue_bytes)
         await self._run(connection, self._read_terminal, self.switchboard.disconnected)
 
-    async def _serve_worker(self, socket: Socket, transport: asyncio.Transport) -> None:
+    async def _serve_worker(self, socket: Socket, transport: asyncio.Transport, address: str) -> None:
+        config = self.config
         connection = self._open(
-            socket, transport, self.config.worker_queue_messages, self.config.worker_queue_bytes
+            socket, transport, address, config.worker_queue_messages, config.worker_queue_bytes
         )
         await self._run(connection, self._read_worker, self._worker_disconnected)
 
@@ -175,10 +183,17 @@ class Signaling:
         return self.switchboard.worker_disconnected(number, now)
 
     def _open(
-        self, socket: Socket, transport: asyncio.Transport, max_messages: int, max_bytes: int
+        self,
+        socket: Socket,
+        transport: asyncio.Transport,
+        address: str,
+        max_messages: int,
+        max_bytes: int,
     ) -> Connection:
         number = next(self._numbers)
-        connection = Connection(number, socket, transport, max_messages=max_messages, max_bytes=max_bytes)
+        connection = Connection(
+            number, socket, transport, address, max_messages=max_messages, max_bytes=max_bytes
+        )
         self._connections[number] = connection
         return connection
 
@@ -195,8 +210,9 @@ class Signaling:
         except ConnectionError:
             pass
         finally:
-            del self._connections[connection.number]
             self._perform(disconnected(connection.number, time.monotonic()))
+            del self._connections[connection.number]
+            self._gate.leave_person(connection)
             self._metrics.count(Tally("connection", ("overflow" if connection.overflowed else "closed",)))
             if connection.closing:
                 with contextlib.suppress(asyncio.CancelledError):
@@ -248,14 +264,24 @@ class Signaling:
             else:
                 excess = max(0, excess - 1)
                 if message.type is not WSMsgType.PING:
-                    self._take(number, message, now)
+                    self._take(connection, message, now)
             # What has arrived already is read without waiting: the others must have their turn too.
             await asyncio.sleep(0)
 
-    def _take(self, number: int, message: WSMessage, now: float) -> None:
-        board = self.switchboard
+    def _take(self, connection: Connection, message: WSMessage, now: float) -> None:
+        board, number = self.switchboard, connection.number
         try:
-            effects = board.receive(number, _decoded(TERMINAL_MESSAGE, message), now)
+            request = _decoded(TERMINAL_MESSAGE, message)
+            admission = self._gate.admission(request, now) if isinstance(request, Hello) else None
+            if isinstance(admission, Grant) and not self._gate.take_person(connection, admission, now):
+                error = Error(
+                    re=request.id,
+                    code=ErrorCode.RATE_LIMITED,
+                    message="This invitation is in use by as many as it may be.",
+                )
+                self._hang_up(connection, error)
+                return
+            effects = board.receive(number, request, now, admission)
         except ProtocolError as error:
             effects = board.refuse(number, error.code, error.message, error.re, now)
         except Exception:
@@ -312,6 +338,9 @@ class Signaling:
                         self._connections[number].close(code, reason)
                 case Tally():
                     self._metrics.count(effect)
+                case Record(connection=number) if self._on_record is not None:
+                    connection = self._connections.get(number or 0)
+                    self._on_record(effect, None if connection is None else connection.address)
 
     async def _tick(self) -> None:
         while True:
@@ -333,7 +362,10 @@ def _decoded(adapter: TypeAdapter[Any], message: WSMessage) -> Any:
 
 
 def setup_signaling(
-    app: web.Application, config: SignalingConfig, registry: CollectorRegistry | None = None
+    app: web.Application,
+    config: SignalingConfig,
+    registry: CollectorRegistry | None = None,
+    on_record: Callable[[Record, str | None], None] | None = None,
 ) -> Signaling:
     """Add ``/ws`` and ``/worker`` to an application and run signaling with it.
 
@@ -341,8 +373,9 @@ def setup_signaling(
         app: gets the routes and the start and end of signaling.
         config: settings.
         registry: where metrics are registered; by default one of its own.
+        on_record: told what an audit log keeps, with the address it came from; must not block.
     """
-    signaling = Signaling(config, registry or CollectorRegistry())
+    signaling = Signaling(config, registry or CollectorRegistry(), on_record)
     app[SIGNALING] = signaling
     app.router.add_get("/ws", signaling.terminal_endpoint)
     app.router.add_get("/worker", signaling.worker_endpoint)

@@ -33,6 +33,7 @@ class Calls:
     def join(self, call: Call, newcomers: list[Terminal]) -> None:
         for terminal in newcomers:
             call.members[terminal.id] = terminal
+            self._outbox.record("call.joined", terminal, detail=f"{call.kind} {call.mode}")
         self._media.joined_call(call, newcomers)
         self._announcer.call(call)
 
@@ -51,5 +52,6 @@ class Calls:
 
     def _remove(self, call: Call, terminal: Terminal) -> None:
         del call.members[terminal.id]
+        self._outbox.record("call.left", terminal, room=call.room.name, detail=f"{call.kind} {call.mode}")
         self._media.left_call(call, terminal)
         self._media.release_if_idle(terminal)

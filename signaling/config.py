@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from signaling.protocol import IceServer
 from signaling.state import Limits
+from signaling.turn import TurnCredentials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,17 @@ class SignalingConfig:
     max_terminals: int = 10_000
 
     ice_servers: tuple[IceServer, ...] = ()
-    worker_secret: str = ""  # empty: no worker is taken
+    turn_urls: tuple[
+        str, ...
+    ] = ()  # relays that share turn_secret: each terminal gets credentials of its own
+    turn_secret: str = field(default="", repr=False)
+    turn_ttl_s: float = 3600.0  # how long these are good for
+
+    join_key: str = field(default="", repr=False)  # signs join tokens; empty: open to whoever reaches it
+    own_host_only: bool = False  # terminals must have reached it as localhost
+    connections_per_token: int = 16  # at once, with one join token
+    metrics_secret: str = field(default="", repr=False)  # empty: /metrics is for this machine alone
+    worker_secret: str = field(default="", repr=False)  # empty: no worker is taken
     worker_silence_s: float = 8.0  # a worker that sends nothing for this long is given up
     worker_grace_s: float = 3.0  # a worker whose connection was lost may come back for this long
 
@@ -56,8 +67,17 @@ class SignalingConfig:
                 raise ValueError(f"{name} must be greater than 0, not {value}")
         if self.room_capacity < 2:
             raise ValueError(f"room_capacity must be at least 2, not {self.room_capacity}")
+        if self.turn_urls and not self.turn_secret:
+            raise ValueError("turn_urls need turn_secret, which the relays share")
         if self.silence_s <= self.heartbeat_s:
             raise ValueError("silent_after_s must be longer than heartbeat_s")
+
+    @property
+    def turn(self) -> TurnCredentials:
+        """Makes each terminal's ICE servers."""
+        return TurnCredentials(
+            self.ice_servers, urls=self.turn_urls, secret=self.turn_secret, ttl_s=self.turn_ttl_s
+        )
 
     @property
     def silence_s(self) -> float:

@@ -49,6 +49,7 @@ class Connection:
         number: names the connection for the state machine.
         socket: the prepared WebSocket.
         transport: what it runs on.
+        address: where it comes from.
         max_messages, max_bytes: what may wait; beyond that the connection is cut.
     """
 
@@ -57,12 +58,15 @@ class Connection:
         number: int,
         socket: Socket,
         transport: asyncio.Transport,
+        address: str,
         *,
         max_messages: int,
         max_bytes: int,
     ) -> None:
         self.number = number
         self.socket = socket
+        self.address = address
+        self.person: str | None = None  # id of the join token that it was let in with
         self.closing = False  # nothing that still comes in counts
         self.overflowed = False
         self._transport = transport

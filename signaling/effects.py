@@ -40,7 +40,31 @@ class Tally:
     labels: tuple[str, ...]
 
 
-Effect = Send | Close | Tally
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Something happened that an audit log keeps: who did what, where, behind whose face.
+
+    Attributes:
+        event: such as ``room.entered``.
+        connection: on which it came; None when it came on none.
+        terminal, name: who, as others saw them.
+        token: id of the join token, if there was one.
+        room: where.
+        target: the target's id, which is a capability: never to be kept as it is.
+        detail: a word more, such as the call's kind or the reason of a refusal.
+    """
+
+    event: str
+    connection: ConnectionId | None = None
+    terminal: str | None = None
+    name: str | None = None
+    token: str | None = None
+    room: str | None = None
+    target: str | None = None
+    detail: str | None = None
+
+
+Effect = Send | Close | Tally | Record
 
 
 class Refusal(Exception):
@@ -79,6 +103,27 @@ class Outbox:
 
     def tally(self, event: str, *labels: str) -> None:
         self._effects.append(Tally(event, labels))
+
+    def record(
+        self, event: str, terminal: Terminal, *, room: str | None = None, detail: str | None = None
+    ) -> None:
+        """Tell the audit log what a terminal did; the room is its own if none is given."""
+        self._effects.append(
+            Record(
+                event,
+                connection=terminal.connection,
+                terminal=terminal.id,
+                name=terminal.name,
+                token=None if terminal.grant is None else terminal.grant.id,
+                room=room or (None if terminal.room is None else terminal.room.name),
+                target=terminal.target,
+                detail=detail,
+            )
+        )
+
+    def denied(self, connection: ConnectionId, name: str, why: str) -> None:
+        """Tell the audit log that somebody was not let in."""
+        self._effects.append(Record("access.denied", connection=connection, name=name, detail=why))
 
     def take(self) -> list[Effect]:
         """All effects since the last call, oldest first."""

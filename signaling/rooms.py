@@ -30,20 +30,25 @@ class Rooms:
         self._relays = relays
         self._media = media
 
-    def create(self, terminal: Terminal, re: str | None) -> None:
-        """Enter a new room with an unguessable name."""
-        self.enter(terminal, self._state.new_token(12), re)
+    def create(self, terminal: Terminal, re: str | None, now: float) -> None:
+        """Enter a new room with an unguessable name; not for guests, whose token names one."""
+        self.enter(terminal, self._state.new_token(12), re, now)
 
-    def enter(self, terminal: Terminal, name: str, re: str | None) -> None:
+    def enter(self, terminal: Terminal, name: str, re: str | None, now: float) -> None:
         """Enter a room; the terminal's former one is left first, unless the new one is full.
 
         Raises:
-            Refusal: ``room_full``.
+            Refusal: ``room_full``; ``unauthorised`` or ``token_expired`` by the terminal's join token.
         """
         room = self._state.rooms.get(name)
         if room is not None and terminal.room is room:
             self._announcer.room(room, asked_by=terminal, re=re)
             return
+        grant = terminal.grant
+        if grant is not None and not grant.admits(name):
+            raise Refusal(ErrorCode.UNAUTHORISED, "Your invitation is for another room.")
+        if grant is not None and now >= grant.expires_at:
+            raise Refusal(ErrorCode.TOKEN_EXPIRED, "Your invitation has expired; ask for a new one.")
         if room is not None and len(room.members) >= self._state.limits.room_capacity:
             raise Refusal(ErrorCode.ROOM_FULL, f"The room holds {len(room.members)} and is full.")
         if terminal.room is not None:
@@ -51,6 +56,7 @@ class Rooms:
         room = self._state.rooms.setdefault(name, Room(name))
         room.members[terminal.id] = terminal
         terminal.room = room
+        self._outbox.record("room.entered", terminal)
         self._media.entered_room(terminal)
         self._announcer.room(room, asked_by=terminal, re=re)
 
@@ -66,6 +72,7 @@ class Rooms:
         self._relays.left_room(terminal, room)
         for call in list(terminal.calls()):
             self._calls.leave(call, terminal, reason)
+        self._outbox.record("room.left", terminal, detail=reason)
         del room.members[terminal.id]
         terminal.room = None
         self._outbox.to_terminal(terminal, RoomLeft(re=re, room=room.name))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Literal
 
+from signaling.grants import Grant
 from signaling.protocol import CallMode, DriverUpdate, MediaStatus, Presence, RelayKind, SessionClose, Text
 
 #: Names one WebSocket connection; chosen by whoever feeds the state machine, never used twice.
@@ -53,6 +55,8 @@ class Terminal:
     name: str
     connection: ConnectionId | None
     last_heard: float
+    grant: Grant | None = None  # what its join token allows; None: everything, the service is open
+    ice_renew_at: float = math.inf  # when it is given new credentials for the relays
     lost_at: float | None = None
     camera: bool = True
     microphone: bool = True

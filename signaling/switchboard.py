@@ -12,6 +12,7 @@ from typing import Any
 from signaling.announcer import Announcer
 from signaling.calls import Calls, EndReason
 from signaling.effects import CLOSE_GOING_AWAY, CLOSE_NORMAL, CLOSE_POLICY, Effect, Outbox, Refusal
+from signaling.grants import NO_TOKEN, Admission, Denied, Grant
 from signaling.media import Media
 from signaling.protocol import (
     AcceptRelay,
@@ -28,6 +29,7 @@ from signaling.protocol import (
     JoinRoom,
     LeaveCall,
     LeaveRoom,
+    MediaIce,
     MediaSignal,
     Ping,
     Pong,
@@ -37,7 +39,6 @@ from signaling.protocol import (
     SendText,
     SetMedia,
     TerminalRequest,
-    Text,
     Welcome,
     WorkerError,
     WorkerHello,
@@ -50,6 +51,8 @@ from signaling.protocol import (
 from signaling.relays import Relays
 from signaling.rooms import Rooms
 from signaling.state import ConnectionId, Limits, State, Terminal, TokenFactory
+from signaling.texts import Texts
+from signaling.turn import TurnCredentials
 from signaling.workers import Workers
 
 
@@ -60,7 +63,9 @@ class Switchboard:
         limits: times and bounds.
         new_token: makes unguessable tokens.
         worker_secret: what workers must show; empty: none is taken.
-        ice_servers: given to terminals and workers.
+        ice_servers: given to workers, and to terminals when ``turn`` is None.
+        turn: makes each terminal's ICE servers.
+        by_invitation: a terminal needs a :class:`~signaling.grants.Grant` to get in.
         epoch: seconds since the Unix epoch at ``now == 0``; dates texts.
     """
 
@@ -71,10 +76,13 @@ class Switchboard:
         *,
         worker_secret: str = "",
         ice_servers: tuple[IceServer, ...] = (),
+        turn: TurnCredentials | None = None,
+        by_invitation: bool = False,
         epoch: float = 0.0,
     ) -> None:
         self.state = State(limits, new_token)
-        self._ice_servers = list(ice_servers)
+        self._turn = turn or TurnCredentials(ice_servers)
+        self._by_invitation = by_invitation
         self._epoch = epoch
         self._outbox = Outbox()
         self._announcer = Announcer(self.state, self._outbox)
@@ -84,8 +92,8 @@ class Switchboard:
         self._relays = Relays(self.state, self._outbox, self._calls)
         self._rooms = Rooms(self.state, self._outbox, self._announcer, self._calls, self._relays, self._media)
         self._handlers: dict[type, Callable[[Terminal, Any, float], None]] = {
-            CreateRoom: lambda t, m, now: self._rooms.create(t, m.id),
-            JoinRoom: lambda t, m, now: self._rooms.enter(t, m.room, m.id),
+            CreateRoom: lambda t, m, now: self._rooms.create(t, m.id, now),
+            JoinRoom: lambda t, m, now: self._rooms.enter(t, m.room, m.id, now),
             LeaveRoom: lambda t, m, now: self._rooms.leave(t, "left", m.id),
             RequestRelay: self._relays.request,
             AcceptRelay: lambda t, m, now: self._relays.accept(t, m),
@@ -97,20 +105,22 @@ class Switchboard:
             Recalibrate: lambda t, m, now: self._media.recalibrate(t),
             MediaSignal: lambda t, m, now: self._media.signal(t, m),
             CloseMedia: lambda t, m, now: self._media.close(t, m),
-            SendText: self._send_text,
+            SendText: Texts(self._outbox, epoch).send,
             Ping: lambda t, m, now: self._outbox.to_terminal(t, Pong(re=m.id)),
             Bye: lambda t, m, now: self._bye(t),
         }
 
     # ------------------------------------------------------------ terminals
 
-    def receive(self, connection: ConnectionId, message: TerminalRequest, now: float) -> list[Effect]:
-        """A message came on a terminal's connection."""
+    def receive(
+        self, connection: ConnectionId, message: TerminalRequest, now: float, admission: Admission = None
+    ) -> list[Effect]:
+        """A message came on a terminal's connection; ``admission``: what its join token was found to be."""
         self._outbox.tally("message", str(getattr(message, "type", "")))
         try:
             terminal = self._heard(connection, now)
             if isinstance(message, Hello):
-                self._hello(connection, terminal, message, now)
+                self._hello(connection, terminal, message, now, admission)
             elif terminal is None:
                 raise Refusal(ErrorCode.HELLO_EXPECTED, "Say hello first.")
             else:
@@ -185,6 +195,9 @@ class Switchboard:
             if terminal.lost_at is None:
                 if now - terminal.last_heard >= limits.silence_s:
                     self._set_away(terminal, now)
+                elif now >= terminal.ice_renew_at:
+                    renewed = MediaIce(ice_servers=self._ice_servers(terminal, now))
+                    self._outbox.to_terminal(terminal, renewed)
             elif now - terminal.lost_at >= limits.resume_s:
                 self._remove(terminal, "peer_vanished")
                 # Each is an event of its own: the next may end a call that this one led to.
@@ -217,23 +230,39 @@ class Switchboard:
                 self._announcer.appearance(terminal)
         return terminal
 
-    def _hello(self, connection: ConnectionId, present: Terminal | None, message: Hello, now: float) -> None:
+    def _hello(
+        self,
+        connection: ConnectionId,
+        present: Terminal | None,
+        message: Hello,
+        now: float,
+        admission: Admission,
+    ) -> None:
         if present is not None:
             raise Refusal(ErrorCode.OUT_OF_ORDER, "You have said hello already.")
         former = None if message.resume is None else self.state.by_token.get(message.resume)
         if former is not None:
+            # The resume token is as good a proof, and a call may last longer than its invitation.
+            if isinstance(admission, Grant):
+                former.grant = admission
             self._resume(former, connection, message, now)
+            return
+        if self._by_invitation and not isinstance(admission, Grant):
+            self._turn_away(connection, admission or NO_TOKEN, message)
             return
         if len(self.state.terminals) >= self.state.limits.max_terminals:
             self._error(connection, ErrorCode.RATE_LIMITED, "The service is full; try later.", message.id)
             self._outbox.close(connection, CLOSE_POLICY, ErrorCode.RATE_LIMITED.value)
             return
         new_token = self.state.new_token
-        terminal = Terminal("t" + new_token(9), new_token(32), message.name, connection, now)
+        grant = admission if isinstance(admission, Grant) else None
+        terminal = Terminal("t" + new_token(9), new_token(32), message.name, connection, now, grant)
+        terminal.name = _display_name(terminal, message)
         self.state.terminals[terminal.id] = terminal
         self.state.by_token[terminal.resume_token] = terminal
         self.state.by_connection[connection] = terminal
-        self._welcome(terminal, resumed=False, re=message.id)
+        self._outbox.record("terminal.arrived", terminal)
+        self._welcome(terminal, now, resumed=False, re=message.id)
         if message.resume is not None:
             self._outbox.tally("reconnect", "refused")
             self._error(
@@ -242,6 +271,11 @@ class Switchboard:
                 "Your former place is not kept any longer; you have a new one.",
                 message.id,
             )
+
+    def _turn_away(self, connection: ConnectionId, denied: Denied, message: Hello) -> None:
+        self._outbox.denied(connection, message.name, denied.code.value)
+        self._error(connection, denied.code, denied.message, message.id)
+        self._outbox.close(connection, CLOSE_POLICY, denied.code.value)
 
     def _resume(self, terminal: Terminal, connection: ConnectionId, message: Hello, now: float) -> None:
         if terminal.connection is not None:
@@ -252,11 +286,12 @@ class Switchboard:
         terminal.connection = connection
         terminal.last_heard = now
         self.state.by_connection[connection] = terminal
-        if terminal.lost_at is not None or terminal.name != message.name:
+        name = _display_name(terminal, message)
+        if terminal.lost_at is not None or terminal.name != name:
             terminal.lost_at = None
-            terminal.name = message.name
+            terminal.name = name
             self._announcer.appearance(terminal)
-        self._welcome(terminal, resumed=True, re=message.id)
+        self._welcome(terminal, now, resumed=True, re=message.id)
         if terminal.room is not None:
             self._announcer.room(terminal.room)
         for call in terminal.calls():
@@ -267,8 +302,8 @@ class Switchboard:
         while terminal.missed:
             self._outbox.to_terminal(terminal, terminal.missed.popleft())
 
-    def _welcome(self, terminal: Terminal, *, resumed: bool, re: str | None) -> None:
-        limits = self.state.limits
+    def _welcome(self, terminal: Terminal, now: float, *, resumed: bool, re: str | None) -> None:
+        limits, grant = self.state.limits, terminal.grant
         self._outbox.to_terminal(
             terminal,
             Welcome(
@@ -278,10 +313,18 @@ class Switchboard:
                 resumed=resumed,
                 resume_s=limits.resume_s,
                 heartbeat_s=limits.heartbeat_s,
-                ice_servers=self._ice_servers,
+                ice_servers=self._ice_servers(terminal, now),
                 target=terminal.target,
+                name=None if grant is None else grant.name,
+                room=None if grant is None else grant.room,
             ),
         )
+
+    def _ice_servers(self, terminal: Terminal, now: float) -> list[IceServer]:
+        """The terminal's relays, and when to give it new credentials for them."""
+        if self._turn.expire:
+            terminal.ice_renew_at = now + self._turn.ttl_s / 2
+        return self._turn.ice_servers(terminal.id, self._epoch + now)
 
     def _set_away(self, terminal: Terminal, now: float) -> None:
         terminal.lost_at = now
@@ -303,6 +346,7 @@ class Switchboard:
         if terminal.room is not None:
             self._rooms.leave(terminal, reason, None)
         self._media.release(terminal)
+        self._outbox.record("terminal.gone", terminal, detail=reason)
         del self.state.terminals[terminal.id]
         del self.state.by_token[terminal.resume_token]
 
@@ -317,7 +361,9 @@ class Switchboard:
         self._relays.settle(call.room)
 
     def _select_target(self, terminal: Terminal, message: SelectTarget) -> None:
-        terminal.target = message.target
+        if terminal.target != message.target:
+            terminal.target = message.target
+            self._outbox.record("target.selected", terminal)
         self._announcer.driver(terminal)
 
     def _set_media(self, terminal: Terminal, message: SetMedia) -> None:
@@ -325,32 +371,6 @@ class Switchboard:
             terminal.camera = message.camera
             terminal.microphone = message.microphone
             self._announcer.appearance(terminal)
-
-    def _send_text(self, terminal: Terminal, message: SendText, now: float) -> None:
-        """Pass a text on within the sender's calls; with an ``id`` the sender gets it back as receipt."""
-        others = {
-            other.id: other
-            for call in terminal.calls()
-            for other in call.members.values()
-            if other is not terminal
-        }
-        if not others:
-            raise Refusal(ErrorCode.OUT_OF_ORDER, "Texts reach those you are in a call with; there is none.")
-        if message.to is not None:
-            if message.to not in others:
-                raise Refusal(ErrorCode.PEER_UNKNOWN, "You are in no call with this terminal.")
-            others = {message.to: others[message.to]}
-        text = Text(
-            sender=terminal.id,
-            name=terminal.name,
-            text=message.text,
-            at=self._epoch + now,
-            private=message.to is not None,
-        )
-        for other in others.values():
-            self._outbox.to_terminal(other, text)
-        if message.id is not None:
-            self._outbox.to_terminal(terminal, text.model_copy(update={"re": message.id}))
 
     # ------------------------------------------------------------ details
 
@@ -379,3 +399,9 @@ class Switchboard:
     def _effects(self) -> list[Effect]:
         self._announcer.flush()
         return self._outbox.take()
+
+
+def _display_name(terminal: Terminal, message: Hello) -> str:
+    """The name that the join token gives, else the one that the terminal chose."""
+    named = None if terminal.grant is None else terminal.grant.name
+    return named or message.name

@@ -34,7 +34,10 @@ class TerminalRequest(Message):
 
 
 class Hello(TerminalRequest):
-    """First message of a connection. With a ``resume`` token the terminal takes its old place back."""
+    """First message of a connection. With a ``resume`` token the terminal takes its old place back.
+
+    ``token`` is a join token (:mod:`signaling.tokens`), which a service by invitation asks for.
+    """
 
     type: Literal["hello"] = "hello"
     name: DisplayName
@@ -199,7 +202,10 @@ class ServerReply(Message):
 
 
 class Welcome(ServerReply):
-    """Answer to hello. When ``resumed``, the room and call states that still hold follow."""
+    """Answer to hello. When ``resumed``, the room and call states that still hold follow.
+
+    ``name`` and ``room`` are those of the join token, if it has any: how others see one, and where it leads.
+    """
 
     type: Literal["welcome"] = "welcome"
     terminal: TerminalId
@@ -209,6 +215,8 @@ class Welcome(ServerReply):
     heartbeat_s: float  # send a ping at least this often
     ice_servers: list[IceServer]
     target: TargetId | None = None  # the terminal's own chosen target, kept across a resume
+    name: str | None = None
+    room: RoomName | None = None
 
 
 class Member(BaseModel):
@@ -294,6 +302,13 @@ class MediaReply(ServerReply):
     candidate: IceCandidate | None = None
 
 
+class MediaIce(ServerReply):
+    """New ICE servers, sent before the former ones' credentials expire: for sessions from now on."""
+
+    type: Literal["media.ice"] = "media.ice"
+    ice_servers: list[IceServer]
+
+
 class MediaStatus(ServerReply):
     """What a terminal's picture shows now, sent to it and its call's peers at each change."""
 
@@ -352,6 +367,7 @@ ServerMessage = Annotated[
     | CallState
     | CallEnded
     | MediaReply
+    | MediaIce
     | MediaStatus
     | MediaStats
     | WorkerGone

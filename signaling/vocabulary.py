@@ -51,6 +51,9 @@ class ErrorCode(StrEnum):
     HELLO_EXPECTED = "hello_expected"
     OUT_OF_ORDER = "out_of_order"  # valid, but not in the terminal's present state
     UNAUTHORISED = "unauthorised"
+    TOKEN_MISSING = "token_missing"  # the service is by invitation and the hello had no join token
+    TOKEN_REFUSED = "token_refused"  # a join token that is not signed here, or of another kind
+    TOKEN_EXPIRED = "token_expired"
     RESUME_REFUSED = "resume_refused"  # unknown or expired resume token; a new terminal was made
     SUPERSEDED = "superseded"  # the same terminal connected again elsewhere
     ROOM_UNKNOWN = "room_unknown"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
-
+from signaling.admission import same_secret
 from signaling.effects import CLOSE_POLICY, Outbox, Refusal
 from signaling.protocol import ErrorCode, IceServer, WorkerHello, WorkerLoad, WorkerRefused, WorkerWelcome
 from signaling.state import ConnectionId, State, Terminal, Worker
@@ -22,7 +21,7 @@ class Workers:
     ) -> None:
         self._state = state
         self._outbox = outbox
-        self._secret = secret.encode()
+        self._secret = secret
         self._ice_servers = list(ice_servers)
 
     def hello(
@@ -34,7 +33,7 @@ class Workers:
             The worker and the terminals whose sessions it held before it was started anew and lost with
             that; None when it was refused. The caller tells these, then calls :meth:`welcome`.
         """
-        if not self._secret or not hmac.compare_digest(self._secret, message.secret.encode()):
+        if not same_secret(self._secret, message.secret):
             self._refuse(connection, ErrorCode.UNAUTHORISED, "The worker's secret is not the right one.")
             return None
         worker = self._state.workers.get(message.worker)

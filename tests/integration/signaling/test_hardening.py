@@ -250,10 +250,10 @@ async def test_a_fault_of_the_program_is_an_error_to_one(
     ada, bob = await house.call("Ada", "Bob")
     real = house.signaling.switchboard.receive
 
-    def faulty(connection: int, message: Any, now: float) -> Any:
+    def faulty(connection: int, message: Any, now: float, admission: Any) -> Any:
         if message.type == "media.recalibrate":
             raise RuntimeError("a bug")
-        return real(connection, message, now)
+        return real(connection, message, now, admission)
 
     monkeypatch.setattr(house.signaling.switchboard, "receive", faulty)
     with caplog.at_level(logging.CRITICAL):
