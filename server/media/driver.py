@@ -11,7 +11,7 @@ import av
 from server import metrics
 from server.media.interfaces import Inference
 from server.media.pace import Pace
-from server.media.pictures import Feed
+from server.media.pictures import MAX_FPS, OWN_FPS, Feed
 from server.media.session import Session
 from server.media.sound import Microphone
 from signaling.protocol import DriverUpdate
@@ -59,6 +59,11 @@ class Driver:
     def may_be_seen_by(self, terminal: str) -> bool:
         """Whether the terminal is one of its viewers now."""
         return terminal in self.update.viewers
+
+    def fps_for(self, terminal: str) -> float:
+        """Most pictures a second for a viewer: fewer for the driver itself while others look on."""
+        mine = terminal == self._terminal and any(viewer != terminal for viewer in self.update.viewers)
+        return OWN_FPS if mine else MAX_FPS
 
     def change(self, update: DriverUpdate) -> None:
         """Take the terminal's new state."""

@@ -17,9 +17,20 @@ class Pace:
     """
 
     def __init__(self, fps: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._period = 1.0 / fps
+        self._fps = fps
         self._clock = clock
         self._due = clock()
+
+    @property
+    def fps(self) -> float:
+        """Most pictures a second; may be changed at any time."""
+        return self._fps
+
+    @fps.setter
+    def fps(self, fps: float) -> None:
+        # what was due late at the slow rate is due sooner at the fast one
+        self._due = min(self._due, self._clock() + 1.0 / fps)
+        self._fps = fps
 
     @property
     def delay(self) -> float:
@@ -28,4 +39,5 @@ class Pace:
 
     def step(self) -> None:
         """A picture goes now."""
-        self._due = max(self._due, self._clock() - self._period) + self._period
+        period = 1.0 / self._fps
+        self._due = max(self._due, self._clock() - period) + period

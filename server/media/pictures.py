@@ -14,6 +14,8 @@ from server.media.pace import Pace
 
 VIDEO_CLOCK_RATE: Final = 90_000
 MAX_FPS: Final = 30
+#: Of one's own picture during a call, which is small there: the processor's time is the others'.
+OWN_FPS: Final = 15
 #: A picture that does not change is still sent this often: a new viewer sees it, a lost packet mends.
 MIN_FPS: Final = 5
 
@@ -43,9 +45,13 @@ class Feed:
         for viewer in self._viewers:
             viewer.wake()
 
-    def watch(self) -> ViewerPictures:
-        """A new viewer's pictures; give them back with :meth:`leave`."""
-        viewer = ViewerPictures(self.latest, self._max_fps, self._min_fps)
+    def watch(self, limit: Callable[[], float] | None = None) -> ViewerPictures:
+        """A new viewer's pictures; give them back with :meth:`leave`.
+
+        Args:
+            limit: says the most pictures a second that this viewer is to get now.
+        """
+        viewer = ViewerPictures(self.latest, self._max_fps, self._min_fps, limit=limit)
         self._viewers.add(viewer)
         return viewer
 
@@ -66,6 +72,7 @@ class ViewerPictures:
         max_fps: most pictures a second.
         min_fps: least pictures a second.
         clock: seconds, monotonic, the clock of ``driver_time``.
+        limit: asked before each picture for a lower rate than ``max_fps``.
     """
 
     def __init__(
@@ -74,8 +81,11 @@ class ViewerPictures:
         max_fps: float = MAX_FPS,
         min_fps: float = MIN_FPS,
         clock: Callable[[], float] = time.monotonic,
+        limit: Callable[[], float] | None = None,
     ) -> None:
         self._latest = latest
+        self._max_fps = max_fps
+        self._limit = limit
         self._changed = asyncio.Event()
         self._unseen = 0
         self._clock = clock
@@ -94,6 +104,7 @@ class ViewerPictures:
 
     async def next(self) -> Picture:
         """Wait for a new picture, but not longer than the least rate allows."""
+        self._pace.fps = min(self._max_fps, self._limit() if self._limit else self._max_fps)
         await asyncio.sleep(self._pace.delay)
         while True:
             self._changed.clear()
@@ -105,11 +116,16 @@ class ViewerPictures:
         self._sent = self._clock()
         self._pace.step()
         timestamp = self._next_timestamp(picture)
-        if self._unseen > 1:
+        if self._unseen > 1 and not self._slowed:
             metrics.FRAMES_DROPPED.labels("send", "overtaken").inc(self._unseen - 1)
         self._unseen = 0
         self._sequence = picture.sequence
         return Picture(picture.i420, timestamp)
+
+    @property
+    def _slowed(self) -> bool:
+        """Whether pictures are left out, and shown late, on purpose: no figures of the call are taken."""
+        return self._pace.fps < self._max_fps
 
     async def _wait(self, longest: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -119,7 +135,7 @@ class ViewerPictures:
     def _next_timestamp(self, picture: GeneratedPicture) -> int:
         now = self._clock()
         if picture.generated and picture.driver_time is not None:
-            if picture.sequence != self._sequence:
+            if picture.sequence != self._sequence and not self._slowed:
                 metrics.FRAME_AGE.observe(max(0.0, now - picture.driver_time))
             self._age = min(1.0, max(0.0, now - picture.driver_time))
         timestamp = int((now - self._age - self._origin) * VIDEO_CLOCK_RATE)

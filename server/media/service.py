@@ -252,7 +252,8 @@ class MediaService:
             self._refuse(message, ErrorCode.WORKER_BUSY, "The media worker is busy; try again in a while.")
             return
         self._replace(session)
-        attached = _Attached(session, driver, driver.feed.watch())
+        viewer = driver.feed.watch(lambda: driver.fps_for(message.terminal))
+        attached = _Attached(session, driver, viewer)
         self._sessions[message.terminal, message.session] = attached
         self.idle.clear()
         session.start(self._peer(attached), offer, self._limits.connect_s)

@@ -77,6 +77,27 @@ async def test_the_newest_wins_and_the_rate_is_bounded() -> None:
     assert 10 <= len(pictures) <= 33  # of 200
 
 
+async def test_a_viewer_may_get_fewer() -> None:
+    """And gets all of them again as soon as its limit is raised."""
+    source = Source()
+    limit = 5.0
+    few, all_of_them = source.feed.watch(lambda: limit), source.feed.watch()
+
+    async def generate() -> None:
+        for i in range(1, 100_000):
+            source.show(Frame(i, time.monotonic(), True))
+            await asyncio.sleep(0.005)
+
+    task = asyncio.create_task(generate())
+    before, most = await asyncio.gather(collect(few, 1.0), collect(all_of_them, 1.0))
+    limit = 30.0
+    after = await collect(few, 1.0)
+    task.cancel()
+    assert len(before) <= 8
+    assert len(most) > 1.2 * len(before)
+    assert len(after) > 1.2 * len(before)
+
+
 async def test_timestamps_are_the_driver_frames_times() -> None:
     source = Source()
     viewer = source.feed.watch()
