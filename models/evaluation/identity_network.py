@@ -22,10 +22,11 @@ _CHIP, _PADDING = 150, 0.25
 class IdentityNetwork:
     """dlib's ResNet (King, 2017): 128 numbers a face, trained on faces in the wild, no training loss here.
 
-    Its embeddings of different people are all alike (a cosine of about 0.9): they have a large common part.
+    Its embeddings of different people are all alike (a cosine of 0.83): they have a large common part.
     That is taken off: :meth:`centre` is told embeddings of many people, and what is compared are the
-    differences to their mean. Two strangers then have a cosine of about 0, two pictures of one person of
-    0.7 or more. Figures are not comparable with those of the paper's network.
+    differences to their mean. On 16 held-out people, frame against mean of a stranger's gave -0.04 in the
+    mean (95 % below 0.4), two frames of one clip far apart in pose or expression 0.85 (95 % above 0.58).
+    Figures are not comparable with those of the paper's network.
 
     Args:
         cache: where the weights are kept; fetched on first use (22 MB).
