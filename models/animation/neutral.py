@@ -1,4 +1,4 @@
-"""A target's neutral face where its photo smiles: few-shot estimates take too little of a smile away."""
+"""A target's neutral face for templates: few-shot (Eq. 6), mended where estimates shrink to the average."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.landmarks import topology as face
+from models.landmarks.features import eye_heights
 from models.landmarks.geometry import Float64, normalise
 from models.landmarks.identity import few_shot
 from models.templates.fields import SMILE, fields
@@ -18,6 +19,7 @@ __all__ = ["neutral_face"]
 #: smiling portraits of ten held-out people (Face Research Lab London Set) the estimate changes by 0.49 mean
 #: smiles where the faces change by 0.89: estimates shrink towards the average.
 _LEFT_OVER: Final = 0.8
+_EYES: Final = (face.SEMANTIC_GROUPS["right_eye"], face.SEMANTIC_GROUPS["left_eye"])
 
 
 def neutral_face(images: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.float32], photo: int) -> Float64:
@@ -31,6 +33,14 @@ def neutral_face(images: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.float3
     estimate = few_shot().target(images, landmarks)
     smile = fields()[SMILE]
     lips = smile[face.LIPS]
-    taken = (normalise(landmarks[photo])[0] - estimate)[face.LIPS]
+    own = normalise(landmarks[photo])[0]
+    taken = (own - estimate)[face.LIPS]
     amount = float((taken * lips).sum() / (lips**2).sum())
-    return np.asarray(estimate - _LEFT_OVER * max(amount, 0.0) * smile)
+    neutral = np.asarray(estimate - _LEFT_OVER * max(amount, 0.0) * smile)
+    # the photo knows better how large its eyes are, unless they are narrowed or closed
+    wider = eye_heights(own) > eye_heights(neutral)
+    for group, iris, wide in zip(_EYES, (face.RIGHT_IRIS, face.LEFT_IRIS), wider, strict=True):
+        if wide:
+            neutral[group] = own[group]
+            neutral[iris] = own[iris]
+    return neutral

@@ -37,7 +37,12 @@ def region_weights() -> Float64:
         squared = ((points[:, None] - points[None, seeds]) ** 2).sum(-1).min(1)
         near.append(np.exp(-squared / (2 * width**2)))
     stacked = np.stack(near)
-    return np.asarray(stacked / (stacked.sum(0) + _REST))
+    shares = stacked / (stacked.sum(0) + _REST)
+    for row, (seeds, _) in enumerate(_SEEDS):
+        if "eye" in REGIONS[row]:  # a lid that were its brow's in part would never quite close
+            shares[:, seeds] = 0.0
+            shares[row, seeds] = 1.0
+    return np.asarray(shares)
 
 
 def cover_of_points(cover: Mapping[str, float]) -> npt.NDArray[np.float32]:
