@@ -202,8 +202,11 @@ def _inside(
         _, was_upper, was_lower, _ = plate.edges.at(EdgeTable.index(photo_u))
         margin = 0.012
         own = _sampled(plate.photo, *plate.frame.to_pixels(photo_u, np.maximum(photo_v, was_upper + margin)))
-        share = smoothstep(was_lower - photo_v, margin, 0.06) * smoothstep(was_lower - was_upper, 0.01, 0.04)
-        share *= plate.shows
+        # a mouth no more open than the photo's shows what the photo shows, down to the lower lip
+        was_open = float((plate.edges.heights[2] - plate.edges.heights[1]).max())
+        more = smoothstep(np.array(to_photo.scale * float(gap.max()) - was_open, np.float32), 0.0, 0.06)
+        share = 1.0 + more * (smoothstep(was_lower - photo_v, margin, 0.06) - 1.0)
+        share *= smoothstep(was_lower - was_upper, 0.01, 0.04) * plate.shows
         colour = colour + share[..., None] * (own - colour)
     return np.asarray(colour, np.float32)
 
