@@ -26,6 +26,7 @@ from server.signaling_link import SignalingLink
 from server.worker_status import StatusPage
 from signaling.protocol import (
     DriverGone,
+    DriverReact,
     DriverRecalibrate,
     DriverState,
     DriverUpdate,
@@ -213,6 +214,8 @@ class Worker:
                 self._media.update(command)
             case DriverRecalibrate():
                 self._media.recalibrate(command.terminal)
+            case DriverReact():
+                self._media.react(command.terminal, command.template)
             case DriverGone():
                 self._statuses.pop(command.terminal, None)
                 self._media.forget(command.terminal)

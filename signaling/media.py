@@ -11,6 +11,7 @@ from signaling.effects import Outbox, Refusal
 from signaling.protocol import (
     CloseMedia,
     DriverGone,
+    DriverReact,
     DriverRecalibrate,
     Error,
     ErrorCode,
@@ -18,6 +19,7 @@ from signaling.protocol import (
     MediaSignal,
     MediaStats,
     MediaStatus,
+    React,
     SessionClose,
     SessionSignal,
     WorkerError,
@@ -145,6 +147,16 @@ class Media:
         if terminal.worker is None:
             raise Refusal(ErrorCode.OUT_OF_ORDER, "No picture is generated for you at the moment.")
         self._outbox.to_worker(terminal.worker, DriverRecalibrate(terminal=terminal.id))
+
+    def react(self, terminal: Terminal, message: React) -> None:
+        """Pass the wish on.
+
+        Raises:
+            Refusal: no worker serves the terminal.
+        """
+        if terminal.worker is None:
+            raise Refusal(ErrorCode.OUT_OF_ORDER, "No picture is generated for you at the moment.")
+        self._outbox.to_worker(terminal.worker, DriverReact(terminal=terminal.id, template=message.template))
 
     # ------------------------------------------------------------ from workers
 

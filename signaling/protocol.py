@@ -39,6 +39,7 @@ from signaling.terminal_messages import (
     Member,
     Ping,
     Pong,
+    React,
     Recalibrate,
     RelayIncoming,
     RelayState,
@@ -80,6 +81,7 @@ from signaling.vocabulary import (
 )
 from signaling.worker_messages import (
     DriverGone,
+    DriverReact,
     DriverRecalibrate,
     DriverUpdate,
     SessionClose,
@@ -115,6 +117,7 @@ __all__ = [
     "DeclineRelay",
     "DisplayName",
     "DriverGone",
+    "DriverReact",
     "DriverRecalibrate",
     "DriverState",
     "DriverUpdate",
@@ -139,6 +142,7 @@ __all__ = [
     "Pong",
     "Presence",
     "ProtocolError",
+    "React",
     "Recalibrate",
     "RelayIncoming",
     "RelayKind",

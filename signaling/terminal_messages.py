@@ -21,6 +21,7 @@ from signaling.vocabulary import (
     RoomName,
     SessionDescription,
     TargetId,
+    TemplateName,
     TerminalId,
 )
 
@@ -119,6 +120,13 @@ class Recalibrate(TerminalRequest):
     type: Literal["media.recalibrate"] = "media.recalibrate"
 
 
+class React(TerminalRequest):
+    """Play an expression template over what one's target does now, then blend back to it."""
+
+    type: Literal["media.react"] = "media.react"
+    template: TemplateName
+
+
 class MediaSignal(TerminalRequest):
     """Connection information for one media session: an offer, or a trickled candidate.
 
@@ -184,6 +192,7 @@ TerminalMessage = Annotated[
     | SelectTarget
     | SetMedia
     | Recalibrate
+    | React
     | MediaSignal
     | CloseMedia
     | SendText

@@ -16,6 +16,7 @@ from signaling.vocabulary import (
     Sentence,
     SessionDescription,
     TargetId,
+    TemplateName,
     TerminalId,
     WorkerId,
 )
@@ -121,6 +122,14 @@ class DriverRecalibrate(Message):
     terminal: TerminalId
 
 
+class DriverReact(Message):
+    """Play an expression template over what the terminal's target does now."""
+
+    type: Literal["driver.react"] = "driver.react"
+    terminal: TerminalId
+    template: TemplateName
+
+
 class DriverGone(Message):
     """The terminal left, or its place was kept long enough: end its sessions and forget it."""
 
@@ -156,6 +165,7 @@ WorkerCommand = Annotated[
     WorkerWelcome
     | DriverUpdate
     | DriverRecalibrate
+    | DriverReact
     | DriverGone
     | SessionSignal
     | SessionClose

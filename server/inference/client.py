@@ -23,7 +23,7 @@ from server import metrics
 from server.inference.camera import UnusableFrame, copy_frame
 from server.inference.figures import PictureStats, dropped, measure, picture_stats
 from server.inference.host import HANG_S, InferenceHost
-from server.inference.messages import CameraNote, InferenceSettings, PictureNote, Recalibrate, Release
+from server.inference.messages import CameraNote, InferenceSettings, PictureNote, React, Recalibrate, Release
 from server.inference.slot import GeneratedFrame, Slot
 from server.inference.stills import NOTICES, Stills
 from server.inference.view import Decision, DriverView, Generated, Patience
@@ -183,6 +183,11 @@ class InferenceClient:
         """Take the driver's neutral pose and expression anew."""
         if (held := self._drivers.get(driver)) is not None:
             self._host.command(Recalibrate(held.number))
+
+    def react(self, driver: str, template: str) -> None:
+        """Play an expression template over what the driver's target does, from its next frame on."""
+        if (held := self._drivers.get(driver)) is not None:
+            self._host.command(React(held.number, template))
 
     # ------------------------------------------------------------ frames
 

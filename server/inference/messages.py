@@ -79,6 +79,14 @@ class Recalibrate:
 
 
 @dataclass(frozen=True)
+class React:
+    """Play an expression template over what the driver's target does."""
+
+    driver: int
+    template: str
+
+
+@dataclass(frozen=True)
 class Release:
     """The driver is gone."""
 
@@ -185,7 +193,7 @@ class PictureNote:
         return cls(epoch, since, time, _OUTCOMES[outcome], landmark_s, generate_s, batch, detail)
 
 
-Order = Open | Assign | Recalibrate | Release
+Order = Open | Assign | Recalibrate | React | Release
 Report = Ready | Alive | LastWords
 
 

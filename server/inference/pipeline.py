@@ -18,9 +18,13 @@ import numpy.typing as npt
 
 from models.generator import Generator
 from models.landmarks.detector import FaceDetector
-from models.landmarks.driver import DriverTracker
+from models.landmarks.driver import DriverMotion, DriverTracker
 from models.landmarks.identity import few_shot
 from models.landmarks.retarget import retarget
+from models.templates.errors import TemplateError
+from models.templates.library import Library
+from models.templates.template import Template
+from models.templates.timeline import overlay, reaction
 from server.inference.memory import FrameReader, FrameWriter
 from server.inference.messages import CameraNote, InferenceSettings, Outcome, PictureNote
 from server.inference.preparation import Preparation, ReadyTarget
@@ -57,6 +61,14 @@ class _Failures:
 
 
 @dataclass
+class _Reaction:
+    """A template that plays since the first frame that saw it, by the frames' own times."""
+
+    template: Template
+    began: float | None = None
+
+
+@dataclass
 class Driver:
     """One driver, as the pipeline knows it.
 
@@ -65,6 +77,7 @@ class Driver:
         detector: from its first frame on.
         epoch, target: of what is shown now.
         wanted: epoch and id of the target that is being prepared.
+        reaction: that plays over what the driver does.
     """
 
     cameras: FrameReader
@@ -77,6 +90,19 @@ class Driver:
     wanted: tuple[int, str] | None = None
     preparing: _Failures = field(default_factory=_Failures)
     generating: _Failures = field(default_factory=_Failures)
+    reaction: _Reaction | None = None
+
+    def reacting(self, motion: DriverMotion, time_s: float) -> DriverMotion:
+        """The driver's motion with its reaction, if one plays, over it."""
+        if self.reaction is None:
+            return motion
+        if self.reaction.began is None:
+            self.reaction.began = time_s
+        sample = reaction(self.reaction.template, time_s - self.reaction.began)
+        if sample is None:
+            self.reaction = None
+            return motion
+        return overlay(motion, sample)
 
 
 @dataclass
@@ -110,6 +136,7 @@ class Pipeline:
             torch.set_num_threads(1)
         self._settings = settings
         self._store = TargetStore(Path(settings.data_dir))
+        self._library = Library(Path(settings.data_dir) / "templates")
         self._mark = VisibleMark(settings.mark, settings.size)
         self._drivers: dict[int, Driver] = {}
         self._turn = 0
@@ -176,6 +203,15 @@ class Pipeline:
         if driver := self._drivers.get(number):
             driver.tracker.recalibrate()
 
+    def react(self, number: int, template: str) -> None:
+        """Play an expression template over what a driver's target does; a newer one takes its place."""
+        if (driver := self._drivers.get(number)) is None:
+            return
+        try:
+            driver.reaction = _Reaction(self._library.find(template))
+        except TemplateError as error:
+            logger.warning("No reaction: %s", error)
+
     def release(self, number: int) -> Driver | None:
         """Forget a driver; its mailboxes are closed by the caller."""
         driver = self._drivers.pop(number, None)
@@ -234,7 +270,7 @@ class Pipeline:
                 self._answer(driver, note, "no_face", landmark_s=time.perf_counter() - began)
                 return None
             motion = driver.tracker.update(faces[0], note.time)
-            landmarks = retarget(motion, target.retargeting)
+            landmarks = retarget(driver.reacting(motion, note.time), target.retargeting)
         except Exception as error:
             self._failed(driver, note, error)
             return None

@@ -25,6 +25,7 @@ from server.inference.messages import (
     InferenceSettings,
     LastWords,
     Open,
+    React,
     Ready,
     Recalibrate,
     Release,
@@ -164,6 +165,8 @@ class InferenceProcess:
                     self._pipeline.assign(order.driver, order.epoch, order.target)
                 case Recalibrate():
                     self._pipeline.recalibrate(order.driver)
+                case React():
+                    self._pipeline.react(order.driver, order.template)
                 case Release():
                     self._release(order.driver)
 

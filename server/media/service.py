@@ -169,6 +169,12 @@ class MediaService:
         if driver is not None and driver.open:
             self._inference.recalibrate(terminal)
 
+    def react(self, terminal: str, template: str) -> None:
+        """Play an expression template over what the driver's target does."""
+        driver = self._drivers.get(terminal)
+        if driver is not None and driver.open:
+            self._inference.react(terminal, template)
+
     def forget(self, terminal: str) -> None:
         """The terminal is gone: end what it has and what shows it, and give its slot back."""
         for attached in list(self._sessions.values()):

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 import psutil
 import pytest
 
@@ -52,6 +53,26 @@ async def test_a_call_shows_the_target_with_figures_and_the_cameras_clock(trial:
     assert stats.generator == "mesh-warp"
     assert 5 < stats.fps < 31
     assert 0 < stats.frame_ms < 1000
+
+
+async def test_a_reaction_plays_over_the_driver_and_gives_way(trial: Trial) -> None:
+    """The driver's face is still; the target's changes, and is as before when the template is over."""
+    await trial.live()
+    trial.client.recalibrate("d")
+    calm = rgb(await trial.feed(2.0)).astype(float)
+
+    def changed(shown: GeneratedFrame) -> float:
+        return float(np.abs(rgb(shown) - calm).mean())
+
+    assert changed(await trial.feed(0.5)) < 1.0
+    trial.client.react("d", "no-such-template")
+    assert changed(await trial.feed(0.5)) < 1.0
+    trial.client.react("d", "surprised")
+    shown = await trial.feed(10, until=lambda shown: changed(shown) > 2.0)
+    assert changed(shown) > 2.0
+    assert shown.state == "live"
+    assert trial.looks_like(shown) == trial.green
+    assert changed(await trial.feed(20, until=lambda shown: changed(shown) < 1.0)) < 1.0
 
 
 async def test_without_a_target_a_neutral_card_is_shown(trial: Trial) -> None:

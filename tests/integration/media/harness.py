@@ -59,6 +59,7 @@ class FakeDriver:
     sizes: set[tuple[int, int]] = field(default_factory=set)
     frame: FakeFrame | None = None
     recalibrated: int = 0
+    reactions: list[str] = field(default_factory=list)
 
 
 class CapacityExceeded(Exception):
@@ -95,6 +96,9 @@ class FakeInference:
 
     def recalibrate(self, driver: str) -> None:
         self.drivers[driver].recalibrated += 1
+
+    def react(self, driver: str, template: str) -> None:
+        self.drivers[driver].reactions.append(template)
 
     def submit(self, driver: str, frame: av.VideoFrame, received: float) -> None:
         held = self.drivers[driver]

@@ -216,6 +216,8 @@ async def test_a_call_over_real_signaling(house: House) -> None:
     assert (status["state"], status["detail"]) == ("no_face", "Nobody is to be seen.")
     await alice.send(type="media.recalibrate")
     await until(lambda: house.inference.drivers[alice.id].recalibrated == 1)
+    await alice.send(type="media.react", template="happy")
+    await until(lambda: house.inference.drivers[alice.id].reactions == ["happy"])
     await alice.send(type="target.select", target="other")
     await until(lambda: house.inference.drivers[alice.id].target == "other")
     await alice.send(type="media.set", camera=False, microphone=False)

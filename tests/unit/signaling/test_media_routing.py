@@ -9,6 +9,7 @@ import pytest
 from signaling.protocol import (
     CloseMedia,
     DriverGone,
+    DriverReact,
     DriverRecalibrate,
     DriverUpdate,
     Error,
@@ -22,6 +23,7 @@ from signaling.protocol import (
     MediaSignal,
     MediaStats,
     MediaStatus,
+    React,
     Recalibrate,
     RequestRelay,
     SelectTarget,
@@ -179,6 +181,17 @@ def test_recalibrating() -> None:
     world.publish(ada)
     world.send(ada, Recalibrate())
     assert worker.log[-1] == DriverRecalibrate(terminal=ada.terminal)
+
+
+def test_reacting() -> None:
+    world = World()
+    worker = world.worker()
+    ada = world.client()
+    world.send(ada, React(template="happy"))
+    assert ada.errors == ["out_of_order"]
+    world.publish(ada)
+    world.send(ada, React(template="wink-left"))
+    assert worker.log[-1] == DriverReact(terminal=ada.terminal, template="wink-left")
 
 
 # ---------------------------------------------------------------- subscribing

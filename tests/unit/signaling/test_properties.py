@@ -28,6 +28,7 @@ from signaling.protocol import (
     LeaveRoom,
     MediaReply,
     MediaSignal,
+    React,
     Recalibrate,
     RequestRelay,
     SelectTarget,
@@ -286,6 +287,11 @@ class SignalingMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.connected())
     @rule(index=INDEX)
+    def react(self, index: int) -> None:
+        self.world.send(self.one(index), React(template="happy"))
+
+    @precondition(lambda self: self.connected())
+    @rule(index=INDEX)
     def garbage(self, index: int) -> None:
         client = self.one(index)
         assert client.connection is not None
@@ -369,7 +375,7 @@ WEIGHTS = {
     "come": 3, "lose": 2, "come_back": 4, "say_bye": 1, "time_passes": 3, "join": 3, "create": 1, "leave": 1,
     "ask": 14, "ask_wildly": 2, "accept": 14, "answer_several": 3, "decline": 2, "cancel": 2, "hang_up": 3,
     "text": 3, "set_media": 2, "select": 4, "publish": 8, "subscribe": 8, "direct": 4, "candidate": 2,
-    "close_session": 2, "recalibrate": 1, "garbage": 1, "connect_worker": 2, "lose_worker": 1,
+    "close_session": 2, "recalibrate": 1, "react": 1, "garbage": 1, "connect_worker": 2, "lose_worker": 1,
     "silent_worker": 1, "load": 3, "report": 5,
 }  # fmt: skip
 
