@@ -34,7 +34,8 @@ def positional_encoding(height: int, width: int, channels: int) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _cached_positions(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    return positional_encoding(height, width, channels).flatten(1).T.contiguous().to(device)
+    with torch.inference_mode(False):  # what inference computes first must serve training too
+        return positional_encoding(height, width, channels).flatten(1).T.contiguous().to(device)
 
 
 def _encoded_positions(features: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ import torch
 from models.evaluation.generator_cases import crops, draw_self_cases
 from models.evaluation.generator_metrics import PerceptualMetric, picture_metrics, regions
 from models.generator import Generator, Landmarks
-from models.marionette.attention import _cached_positions
 from models.marionette.generator import MarionetteGenerator
 from models.marionette.network import MarionetteNetwork
 from models.mesh_warp.generator import MeshWarpGenerator
@@ -124,8 +123,6 @@ class SampleSheet:
             network.train(training)
             for parameter in needing:
                 parameter.requires_grad_(True)
-            # generators run in inference mode; what was cached there cannot be trained with
-            _cached_positions.cache_clear()
         sheet = self._draw(pictures)
         self._out.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(self._out / f"sheet-{step:07d}.png"), sheet[..., ::-1])

@@ -100,3 +100,13 @@ def test_warp_is_bilinear_sampling_at_grid_plus_flow() -> None:
                 + source[:, top + 1, left + 1] * right_share * bottom_share
             )
             np.testing.assert_allclose(actual[:, i, j], expected, atol=1e-5)
+
+
+def test_inference_first_does_not_spoil_training() -> None:
+    """What a forward pass in inference mode computed first is used by the next one that trains."""
+    block = ImageAttention(8, 8, 4)
+    driver, target = torch.rand(1, 8, 5, 3), torch.rand(1, 1, 8, 5, 3)
+    with torch.inference_mode():
+        block(driver, block.memory(target))
+    block(driver, block.memory(target)).sum().backward()
+    assert block.key_position.weight.grad is not None
