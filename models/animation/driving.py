@@ -1,4 +1,4 @@
-"""A driver's landmarks over a whole clip to motion: what is known at the end serves from the first frame on."""
+"""A driver's landmarks over a whole clip to motion: what is known at its end serves from the start."""
 
 from __future__ import annotations
 

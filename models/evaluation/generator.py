@@ -333,7 +333,8 @@ def load_network_methods(files: Sequence[Path]) -> list[Method]:
     Raises:
         WeightsError: a file cannot be used; the message says which and why.
     """
-    from models.marionette.generator import MarionetteGenerator, load_checkpoint, load_network
+    from models.marionette.generator import MarionetteGenerator
+    from models.marionette.weights import load_checkpoint, load_network
 
     methods: list[Method] = []
     for path in files:

@@ -76,7 +76,7 @@ def train_generator(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from models.evaluation.generator_metrics import PerceptualMetric
-    from models.marionette.generator import save_network
+    from models.marionette.weights import save_network
     from models.training.generator import Trainer, TrainingConfig
     from models.training.perceptual import TrunkUnavailable
     from models.training.sheets import SampleSheet

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from models.evaluation.cli import app
 from models.evaluation.generator_report import read_report
-from models.marionette.generator import WeightsError, load_checkpoint, save_network
 from models.marionette.network import MarionetteNetwork, NetworkConfig
+from models.marionette.weights import WeightsError, load_checkpoint, save_network
 from tests.unit.evaluation.footage import make_footage
 
 

@@ -13,8 +13,9 @@ from models.generator import TARGET_CROP
 from models.landmarks import topology as face
 from models.landmarks.geometry import Pose, denormalise
 from models.landmarks.topology import canonical_face
-from models.marionette.generator import MarionetteGenerator, WeightsError, load_network, save_network
+from models.marionette.generator import MarionetteGenerator
 from models.marionette.network import MarionetteNetwork, NetworkConfig
+from models.marionette.weights import WeightsError, load_network, save_network
 from models.mesh_maps import MAPS_SIZE, mesh_maps
 from models.mesh_warp import MeshWarpGenerator
 from models.mesh_warp.eyes import with_open_eyes
