@@ -47,6 +47,11 @@ class ResidualBlock(nn.Module):
         return shortcut + residual
 
 
+def stem(channels_in: int, channels_out: int, stride: int) -> nn.Conv2d:
+    """The first convolution of an encoder: keeps the resolution (stride 1) or halves it (stride 2)."""
+    return nn.Conv2d(channels_in, channels_out, 2 + stride, stride=stride, padding=1)
+
+
 def identity_grid(height: int, width: int, like: Tensor) -> Tensor:
     """Centres of the cells of a map in ``grid_sample`` units (-1..1): ``[1, H, W, 2]`` as (x, y)."""
     y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) * (2.0 / height) - 1.0

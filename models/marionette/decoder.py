@@ -18,8 +18,8 @@ class Aligned(NamedTuple):
     """The target's features in the driver's pose, and where that pose's photo is to be taken from.
 
     Attributes:
-        u: ``[B, C, size/2, size/2]``.
-        correction: learned part of the last flow, ``[B, 2, size/2, size/2]`` in ``grid_sample`` units; the
+        u: ``[B, C, h, w]`` at the finest scale.
+        correction: learned part of the last flow, ``[B, 2, h, w]`` in ``grid_sample`` units; the
             photo is warped by the mesh flow plus this.
         flows: the flow of every scale, coarsest first.
     """

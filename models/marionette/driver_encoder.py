@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.marionette.blocks import ResidualBlock
+from models.marionette.blocks import ResidualBlock, stem
 
 
 class DriverEncoder(nn.Module):
@@ -18,12 +18,13 @@ class DriverEncoder(nn.Module):
 
     Args:
         raster_channels: colours of the landmark drawing.
-        channels: width of each level; the drawing is halved ``len(channels) - 1`` times.
+        channels: width of each level; the drawing is halved ``len(channels) - 1`` times,
+        stride: and once more at the very start, if this is 2.
     """
 
-    def __init__(self, raster_channels: int, channels: Sequence[int]) -> None:
+    def __init__(self, raster_channels: int, channels: Sequence[int], stride: int = 1) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(raster_channels, channels[0], 3, padding=1)
+        self.stem = stem(raster_channels, channels[0], stride)
         self.levels = nn.Sequential(
             *(ResidualBlock(before, after, "down") for before, after in itertools.pairwise(channels))
         )

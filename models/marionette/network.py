@@ -22,8 +22,10 @@ class NetworkConfig:
 
     Attributes:
         size: pixels a side of the picture the network works on.
-        width: channels at half resolution; doubled at each coarser scale.
-        scales: number of scales with a normalised feature, from 1/2 down to ``1/2**scales``.
+        width: channels at the finest scale; doubled at each coarser one.
+        scales: number of scales with a normalised feature.
+        finest: how many pixels of the picture a cell of the finest scale is wide: 2 or 4. The last warp is of
+            the photo itself in any case; at 4 a frame costs a third of what it costs at 2.
         attention_blocks: image attention blocks, at the coarsest scale.
         attention_channels: ``c_a`` of Eq. 13.
         raster_channels: colours of the landmark drawing.
@@ -33,10 +35,15 @@ class NetworkConfig:
     size: int = 256
     width: int = 24
     scales: int = 3
+    finest: int = 2
     attention_blocks: int = 2
     attention_channels: int = 64
     raster_channels: int = 3
     synthesis_channels: int = 16
+
+    def __post_init__(self) -> None:
+        if self.finest not in (2, 4):
+            raise ValueError(f"finest must be 2 or 4, not {self.finest}")
 
     @property
     def channels(self) -> list[int]:
@@ -46,7 +53,11 @@ class NetworkConfig:
     @property
     def resolutions(self) -> list[int]:
         """Cells a side of each scale, finest first."""
-        return [self.size >> (scale + 1) for scale in range(self.scales)]
+        return self.resolutions_of(self.size)
+
+    def resolutions_of(self, size: int) -> list[int]:
+        """The same for pictures of another size, which training begins with."""
+        return [size // self.finest >> scale for scale in range(self.scales)]
 
 
 class TargetCode(NamedTuple):
@@ -76,8 +87,9 @@ class MarionetteNetwork(nn.Module):
         channels = config.channels
         coarsest = channels[-1]
         # the drawing comes at half the picture's size: its lines carry no more detail than that
-        self.driver_encoder = DriverEncoder(config.raster_channels, channels)
-        self.target_encoder = TargetEncoder(config.raster_channels, [*channels, coarsest])
+        stride = config.finest // 2
+        self.driver_encoder = DriverEncoder(config.raster_channels, channels, stride)
+        self.target_encoder = TargetEncoder(config.raster_channels, [*channels, coarsest], stride)
         self.attention = nn.ModuleList(
             ImageAttention(coarsest, coarsest, config.attention_channels)
             for _ in range(config.attention_blocks)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.marionette.blocks import ResidualBlock, resize, warp
+from models.marionette.blocks import ResidualBlock, resize, stem, warp
 from models.marionette.flow import FlowHead
 
 
@@ -35,12 +35,13 @@ class TargetEncoder(nn.Module):
     Args:
         raster_channels: colours of the landmark drawing.
         channels: width of each level. All but the last, deepest one give a feature S_j.
+        stride: 2 halves the resolution before the first level, too.
     """
 
-    def __init__(self, raster_channels: int, channels: Sequence[int]) -> None:
+    def __init__(self, raster_channels: int, channels: Sequence[int], stride: int = 1) -> None:
         super().__init__()
         widths = [channels[0], *channels]
-        self.stem = nn.Conv2d(3 + raster_channels, widths[0], 3, padding=1)
+        self.stem = stem(3 + raster_channels, widths[0], stride)
         self.down = nn.ModuleList(
             ResidualBlock(before, after, "down", normalise=False)
             for before, after in itertools.pairwise(widths)

@@ -38,7 +38,7 @@ def reconstruct(network: MarionetteNetwork, batch: dict[str, Tensor]) -> Reenact
     """Make each sample's driver frame from its photos; see ``ClipSamples`` for the batch's tensors."""
     photos = batch["photos"]
     size = photos.shape[-1]
-    resolutions = [size >> (scale + 1) for scale in range(network.config.scales)]
+    resolutions = network.config.resolutions_of(size)
     between = mesh_pyramid(batch["photo_maps"].flatten(0, 1), resolutions[-1:])[0]
     code = network.encode_target(
         photos, batch["photo_rasters"], between.unflatten(0, photos.shape[:2]), batch["present"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -18,6 +20,25 @@ CONFIG = NetworkConfig(size=64, width=8, attention_channels=8)
 def network() -> MarionetteNetwork:
     torch.manual_seed(0)
     return MarionetteNetwork(CONFIG).eval()
+
+
+def test_a_coarser_finest_scale_gives_as_large_a_picture() -> None:
+    """And, untrained, the same one."""
+    network = MarionetteNetwork(replace(CONFIG, finest=4)).eval()
+    assert network.config.resolutions == [16, 8, 4]
+    maps = [smooth_maps(1, r) for r in network.config.resolutions]
+    photos, rasters = torch.rand(1, 1, 3, 64, 64), torch.rand(1, 1, 3, 64, 64)
+    with torch.no_grad():
+        code = network.encode_target(photos, rasters, maps[-1][:, None], torch.tensor([[True]]))
+        out = network.align(code, torch.rand(1, 3, 32, 32), maps)
+        picture = network.decoder.synthesise(out.u, photos[:, 0])
+    assert out.u.shape == (1, 8, 16, 16)
+    torch.testing.assert_close(picture, photos[:, 0])
+
+
+def test_only_2_and_4_are_known() -> None:
+    with pytest.raises(ValueError, match="finest"):
+        replace(CONFIG, finest=3)
 
 
 def smooth_maps(batch: int, resolution: int, seed: int = 3) -> Tensor:
