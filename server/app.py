@@ -14,11 +14,13 @@ from typing import Any, Final
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from server.api_access import Access, AccessConfig
 from server.api_animate import AnimateApi, AnimateApiOptions
 from server.api_errors import add_security_headers, error_of_status, json_errors
 from server.api_metrics import ApiMetrics, MetricsEndpoint
 from server.api_page import DEFAULT_CLIENT, Page
 from server.api_targets import TargetsApi, TargetsApiOptions
+from server.api_tokens import TokensApi
 from server.targets.decode import FORMATS
 from server.targets.pool import PoolOptions, PreparationPool
 from server.targets.store import TargetStore
@@ -50,6 +52,7 @@ class AppConfig:
         worker_metrics_urls: where media workers serve their metrics.
         ready: whether a call could be taken now (a media worker is registered and has room).
         registries: further metrics of this process.
+        access: keys, and who may ask what.
         client_dir: the page's files.
         targets: limits of the targets API.
         preparation: limits of the preparation process; its photo limits are those of ``targets``.
@@ -66,6 +69,7 @@ class AppConfig:
     worker_metrics_urls: Sequence[str] = ()
     ready: Callable[[], bool] | None = None
     registries: Sequence[CollectorRegistry] = ()
+    access: AccessConfig = field(default_factory=AccessConfig)
     client_dir: Path = DEFAULT_CLIENT
     targets: TargetsApiOptions = field(default_factory=TargetsApiOptions)
     preparation: PoolOptions = field(default_factory=PoolOptions)
@@ -82,11 +86,13 @@ def build_app(config: AppConfig) -> web.Application:
     what tells whether a worker is ready as ``config.ready`` (see :class:`AppConfig`).
     """
     metrics = ApiMetrics()
+    access = Access(config.access)
     app = web.Application(
-        middlewares=[metrics.middleware(), json_errors],  # type: ignore[list-item]
+        middlewares=[metrics.middleware(), json_errors, access.middleware()],  # type: ignore[list-item]
         client_max_size=_MAX_BODY_BYTES,
     )
     app.on_response_prepare.append(add_security_headers)
+    app.on_startup.append(access.require_rules)
 
     store = TargetStore(config.data_dir, ttl_s=config.target_ttl_s, max_uploads=config.max_uploads)
     app[STORE] = store
@@ -103,6 +109,7 @@ def build_app(config: AppConfig) -> web.Application:
     animate.add_routes(app.router)
     app.cleanup_ctx.append(animate.run)
 
+    TokensApi(config.access.join_key).add_routes(app.router)
     Page(config.client_dir).add_routes(app.router)
     status = _Status(config)
     app.router.add_get("/api/config", status.config)
@@ -131,6 +138,7 @@ class _Status:
             "size": config.size,
             "generator": config.generator,
             "room_capacity": config.room_capacity,
+            "by_invitation": bool(config.access.join_key),
         }
 
     async def config(self, request: web.Request) -> web.Response:

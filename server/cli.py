@@ -123,6 +123,38 @@ def worker(
     raise typer.Exit(run_media_worker(loaded.settings, child=child))
 
 
+@app.command()
+def token(
+    room: Annotated[
+        str | None, typer.Argument(help="The room it leads to; a host's may name none.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    name: Annotated[str | None, typer.Option("--name", "-n", help="Name that others see.")] = None,
+    host_role: Annotated[bool, typer.Option("--host", help="For any room, and for making new ones.")] = False,
+    hours: Annotated[float, typer.Option("--hours", min=0.01, max=8784, help="Good for this long.")] = 1.0,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="URL", help="Print a link to this address instead.")
+    ] = None,
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="Print a new key for UNDERSTUDY_JOIN_KEY instead.")
+    ] = False,
+) -> None:
+    """Make a join token: with it one person, or those one gives it to, may enter a room."""
+    if new_key:
+        import secrets
+
+        typer.echo(secrets.token_urlsafe(32))
+        return
+    loaded = load(config, settings)
+    key = loaded.settings.join_key.get_secret_value()
+    if not key:
+        _fail("join_key: not set, so everybody may enter. `understudy token --new-key` makes one.")
+    from server.token_command import make_token
+
+    typer.echo(make_token(key, room=room, name=name, is_host=host_role, hours=hours, url=url))
+
+
 @app.command("settings")
 def show_settings(
     config: ConfigOption = None,

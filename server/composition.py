@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from server.api_access import access_config
 from server.api_animate import AnimateApiOptions
 from server.api_targets import TargetsApiOptions
 from server.app import AppConfig, build_app
+from server.exposure import is_local_only
 from server.provenance import MarkSettings
 from server.settings import Settings
 from signaling.app import Signaling, setup_signaling
@@ -44,6 +46,7 @@ def compose(settings: Settings, *, needs_worker: bool) -> web.Application:
             worker_metrics_urls=metrics_urls,
             ready=worker_is_there if needs_worker else None,
             registries=(registry,),
+            access=access_config(settings),
             targets=TargetsApiOptions(forwarded_header=settings.forwarded_header),
             animate=AnimateApiOptions(
                 generator=settings.generator,
@@ -65,6 +68,12 @@ def signaling_config(settings: Settings) -> SignalingConfig:
         room_capacity=settings.room_capacity,
         ice_servers=tuple(settings.ice_servers),
         worker_secret=settings.worker_secret.get_secret_value(),
+        turn_urls=tuple(settings.turn_urls),
+        turn_secret=settings.turn_secret.get_secret_value(),
+        turn_ttl_s=settings.turn_ttl_s,
+        join_key=settings.join_key.get_secret_value(),
+        own_host_only=is_local_only(settings),
+        metrics_secret=settings.metrics_secret.get_secret_value(),
         allowed_origins=tuple(settings.allowed_origins),
         forwarded_header=settings.forwarded_header,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import os
 import secrets
@@ -20,9 +19,11 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil
 
 from server.errors import UserError
+from server.exposure import require_guard
 from server.logs import configure_logging
 from server.settings import Settings
 from server.supervision import SupervisedProcess, die_with_parent
+from signaling.admission import is_loopback
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -43,9 +44,10 @@ def run_serve(settings: Settings) -> int:
         The process's exit status.
 
     Raises:
-        UserError: the address cannot be listened on.
+        UserError: the address cannot be listened on, or others could reach it and would be let in unasked.
     """
     configure_logging(settings.log_level, "serve")
+    require_guard(settings)
     with _listening_socket(settings) as listener:
         return _run(_serve(settings, listener))
 
@@ -54,9 +56,10 @@ def run_signaling(settings: Settings) -> int:
     """Run page, targets API and signaling without a media worker, until SIGINT or SIGTERM.
 
     Raises:
-        UserError: the address cannot be listened on.
+        UserError: the address cannot be listened on, or others could reach it and would be let in unasked.
     """
     configure_logging(settings.log_level, "signaling")
+    require_guard(settings)
     with _listening_socket(settings) as listener:
         return _run(_signaling(settings, listener))
 
@@ -179,7 +182,7 @@ async def _announce(settings: Settings) -> None:
         f"  Open [bold cyan]{page_url(settings)}[/] in two windows, or send the link to somebody.\n"
         f"  Targets are kept in {escape(str(settings.data_dir))}. Ctrl-C ends it.\n"
     )
-    if not _is_loopback(settings.host):
+    if not is_loopback(settings.host):
         console.print(
             "  [yellow]Browsers give the camera only to pages of localhost or over https:[/]\n"
             "  for people on other machines, put a proxy that speaks TLS in front.\n"
@@ -189,7 +192,7 @@ async def _announce(settings: Settings) -> None:
 def page_url(settings: Settings) -> str:
     """Address of the page as a person on this machine would open it."""
     host = settings.host
-    if _is_loopback(host) or host in {"0.0.0.0", "::", ""}:
+    if is_loopback(host) or host in {"0.0.0.0", "::", ""}:
         host = "localhost"
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/"
 
@@ -243,12 +246,3 @@ def _reachable(host: str) -> str:
     if host in {"0.0.0.0", "::", ""}:
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

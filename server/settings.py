@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from platformdirs import user_data_path
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -28,6 +28,7 @@ from pydantic_settings import (
 )
 
 from signaling.protocol import IceServer
+from signaling.tokens import MIN_KEY_BYTES
 
 ENV_PREFIX: Final = "UNDERSTUDY_"
 #: Names the settings file; not a setting itself. Empty: read no file.
@@ -125,6 +126,27 @@ class Settings(BaseSettings):
         description="Behind a proxy: the header whose last entry is the client's address.",
     )
 
+    # ---- who may come in
+    join_key: SecretStr = Field(
+        SecretStr(""),
+        examples=["`understudy token --new-key` makes one"],
+        description="Signs join tokens, at least 32 characters; with it nobody enters without a token. "
+        "Without one the service is open, and for this machine alone.",
+    )
+    open_access: bool = Field(
+        False, description="Let everybody in who can reach the service, also from other machines."
+    )
+    api_key: SecretStr = Field(
+        SecretStr(""),
+        examples=["a long random word"],
+        description="With it as bearer token the operator's own backend mints tokens: POST /api/tokens.",
+    )
+    metrics_secret: SecretStr = Field(
+        SecretStr(""),
+        examples=["a long random word"],
+        description="Bearer token for /metrics; none: only programs on this machine may read it.",
+    )
+
     # ---- rooms and calls
     heartbeat_s: float = Field(
         3.0, ge=0.2, le=30, description="Terminals send a heartbeat at least this often (seconds)."
@@ -144,6 +166,22 @@ class Settings(BaseSettings):
         examples=[["stun:stun.example.org:3478"]],
         description="STUN and TURN servers: URLs, or tables with urls, username and credential. "
         "None are needed on one machine or one network.",
+    )
+
+    turn_urls: Annotated[list[str], NoDecode, BeforeValidator(_listed)] = Field(
+        default_factory=list,
+        examples=[["turn:turn.example.org:3478", "turns:turn.example.org:5349"]],
+        description="TURN servers that share turn_secret (coturn: use-auth-secret): each terminal gets "
+        "short-lived credentials of its own.",
+    )
+    turn_secret: SecretStr = Field(
+        SecretStr(""),
+        validate_default=True,
+        examples=["a long random word"],
+        description="Secret shared with the TURN servers (coturn: static-auth-secret).",
+    )
+    turn_ttl_s: float = Field(
+        3600.0, ge=60, le=86400, description="TURN credentials are good for this long (seconds)."
     )
 
     # ---- media worker
@@ -201,6 +239,37 @@ class Settings(BaseSettings):
     )
     max_uploads: int = Field(1000, ge=0, le=1_000_000, description="Uploaded targets kept at once.")
 
+    @field_validator("join_key", "api_key", "metrics_secret", "turn_secret")
+    @classmethod
+    def _hard_to_guess(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        least = MIN_KEY_BYTES if info.field_name == "join_key" else 16
+        if 0 < len(value.get_secret_value().encode()) < least:
+            raise ValueError(f"give at least {least} characters, drawn at random")
+        return value
+
+    @field_validator("api_key")
+    @classmethod
+    def _has_a_key_to_sign_with(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        join_key = info.data.get("join_key")
+        if value.get_secret_value() and join_key is not None and not join_key.get_secret_value():
+            raise ValueError("there is no join_key that tokens could be signed with")
+        return value
+
+    @field_validator("turn_urls")
+    @classmethod
+    def _turn_urls(cls, value: list[str]) -> list[str]:
+        for url in value:
+            if not url.startswith(("turn:", "turns:")):
+                raise ValueError(f"{url!r} is no TURN URL (turn:host:port, turns:host:port)")
+        return value
+
+    @field_validator("turn_secret")
+    @classmethod
+    def _turn_needs_it(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if info.data.get("turn_urls") and not value.get_secret_value():
+            raise ValueError("turn_urls need the secret that the TURN servers share")
+        return value
+
     @field_validator("allowed_origins")
     @classmethod
     def _origins(cls, value: list[str]) -> list[str]:
@@ -227,9 +296,10 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     def environment(self) -> dict[str, str]:
-        """The settings as environment variables, for a child process that is to run with the same ones."""
+        """The settings as environment variables, for a media worker that is to run with the same ones."""
         variables = {CONFIG_VARIABLE: ""}
-        for name in type(self).model_fields:
+        # Left out is what lets people in: a worker that is broken into must not give it away.
+        for name in set(type(self).model_fields) - _NOT_FOR_WORKERS:
             value = getattr(self, name)
             if isinstance(value, SecretStr):
                 text = value.get_secret_value()
@@ -241,6 +311,9 @@ class Settings(BaseSettings):
                 text = "" if value is None else str(value)
             variables[variable_of(name)] = text
         return variables
+
+
+_NOT_FOR_WORKERS: Final = {"join_key", "api_key", "metrics_secret", "turn_urls", "turn_secret"}
 
 
 @dataclass(frozen=True)
@@ -342,7 +415,8 @@ def _sentence(details: Any, origins: Mapping[str, str]) -> str:
     place = ".".join(str(part) for part in details["loc"])
     what = str(details["msg"]).removeprefix("Value error, ")
     given = f", not {details['input']!r}"
-    if name in {"worker_secret", "ice_servers"} or repr(details["input"]) in what:
+    secret = name in Settings.model_fields and Settings.model_fields[name].annotation is SecretStr
+    if secret or name == "ice_servers" or repr(details["input"]) in what:
         given = ""
     return f"{origins.get(name, 'default')}: {place}: {what[:1].lower()}{what[1:]}{given}."
 
