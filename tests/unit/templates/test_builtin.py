@@ -64,7 +64,17 @@ def test_the_shipped_files_are_what_the_recipes_say() -> None:
 
 
 def test_all_of_the_patents_are_there() -> None:
-    wanted = {"sad", "happy", "wink-left", "wink-right", "depressed", "blank", "surprised", "angry", "wink-smile"}
+    wanted = {
+        "sad",
+        "happy",
+        "wink-left",
+        "wink-right",
+        "depressed",
+        "blank",
+        "surprised",
+        "angry",
+        "wink-smile",
+    }
     assert {template.name for template in builtin_templates()} == wanted
     assert all(path.stat().st_size < 12_000 for path in BUILTIN_FOLDER.iterdir())
 

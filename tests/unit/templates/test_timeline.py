@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -60,7 +62,7 @@ def test_there_and_back() -> None:
 def test_a_loop_has_no_seam() -> None:
     samples = Timeline([LIBRARY.find("happy")], seconds=2.0, play="loop").frames(25)
     around = [samples[-1], samples[0], samples[1]]
-    steps = [np.abs(b.expression - a.expression).max() for a, b in zip(around, around[1:], strict=False)]
+    steps = [np.abs(b.expression - a.expression).max() for a, b in pairwise(around)]
     assert samples[0].weight == 0
     assert 0 < steps[0] == pytest.approx(steps[1], rel=1e-3)
 
