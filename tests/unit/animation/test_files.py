@@ -92,9 +92,14 @@ def test_sound_is_carried_over_and_ends_with_the_pictures(tmp_path: Path, kind: 
 def test_what_fails_leaves_nothing_and_keeps_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "x.mp4"
     path.write_bytes(b"mine")
-    with pytest.raises(AttributeError), writing(path, "mp4", 25) as writer:
-        for picture in (_pictures(1)[0], None):
-            writer.write(picture)
+
+    def breaks_off() -> None:
+        with writing(path, "mp4", 25) as writer:
+            writer.write(_pictures(1)[0])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        breaks_off()
     assert path.read_bytes() == b"mine"
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.mp4"]
     with pytest.raises(AnimationError) as caught, writing(tmp_path / "no" / "x.mp4", "mp4", 25):
