@@ -108,7 +108,7 @@ def read_clip(
                 raise AnimationError(
                     "driver_too_large", f"{path.name} is {stream.width}x{stream.height}: too large."
                 )
-            stream.thread_type = "AUTO"
+            stream.thread_count = 1
             rate = fps or min(float(stream.average_rate or _USUAL_FPS), _MOST_FPS)
             count = round(stream.frames * rate / float(stream.average_rate)) if stream.average_rate else 0
             frames = _steady(container.decode(stream), rate, limits, path.name)

@@ -1,0 +1,127 @@
+"""``understudy animate`` and ``understudy template``, as commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import pytest
+from PIL import Image
+from skimage import data
+from typer.testing import CliRunner
+
+from models.animation.animator import Animator
+from models.mesh_warp import MeshWarpGenerator
+from models.templates.library import Library
+from models.templates.timeline import Timeline
+from server.animation.encode import writing
+from server.cli import app
+from server.targets.store import TargetStore
+
+
+@pytest.fixture(autouse=True)
+def _own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERSTUDY_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("UNDERSTUDY_CONFIG", "")
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("photo") / "me.png"
+    Image.fromarray(data.astronaut()).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "driver.webm"
+    kept = TargetStore(path.parent).load("ines")
+    moved = Animator(MeshWarpGenerator(512), kept.images, kept.landmarks)
+    with writing(path, "webm", 10) as writer:
+        for picture in moved.play(Timeline([Library().find("surprised")], seconds=2.0).frames(10)):
+            writer.write(picture)
+    return path
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.output
+
+
+def size_and_count(path: Path) -> tuple[int, int, int]:
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+        return frames[0].width, frames[0].height, len(frames)
+
+
+def test_a_template_on_a_photo(photo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.mp4"
+    code, said = run("animate", photo, "-t", "happy", "-o", out, "--seconds", 1, "--fps", 10)
+    assert code == 0, said
+    assert size_and_count(out) == (256, 256, 10)
+
+
+def test_several_photos_and_templates_whole_and_back(photo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.webm"
+    arguments = ["-t", "happy", "-t", "wink-left", "--seconds", 2, "--fps", 6, "--play", "return", "--whole"]
+    code, said = run("animate", photo, photo, "-o", out, *arguments)
+    assert code == 0, said
+    width, height, count = size_and_count(out)
+    assert (width, height) == (512, 512) or width == height  # the photo is square
+    assert count == 12
+
+
+def test_a_driver_on_a_built_in_target(clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.gif"
+    code, said = run("animate", "kenji", "-d", clip, "-o", out)
+    assert code == 0, said
+    with Image.open(out) as image:
+        assert image.n_frames == 20
+
+
+def test_ones_own_template(clip: Path, tmp_path: Path) -> None:
+    assert run("template", "create", clip, "-o", "gasp")[0] == 0
+    code, said = run("template", "create", clip, "-o", "gasp")
+    assert (code, "template_exists" in said) == (1, True)
+    assert run("template", "create", clip, "-o", "gasp", "--force")[0] == 0
+    assert "gasp" in run("template", "list")[1]
+    assert "expression only" in run("template", "show", "gasp")[1]
+    out = tmp_path / "x.webp"
+    assert run("animate", "kenji", "-t", "gasp", "-o", out, "--fps", 5)[0] == 0
+    assert "template_exists" in run("template", "create", clip, "-o", "happy")[1]
+    assert "template_name" in run("template", "create", clip, "-o", "../x")[1]
+
+
+def test_what_is_wrong_is_said_with_a_code_and_writes_nothing(
+    photo: Path, clip: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("no picture")
+    faceless = tmp_path / "grey.png"
+    Image.new("RGB", (300, 300), "grey").save(faceless)
+    both = tmp_path / "both.png"
+    pair = Image.new("RGB", (1024, 512))
+    pair.paste(Image.open(photo), (0, 0))
+    pair.paste(Image.open(photo), (512, 0))
+    pair.save(both)
+    out = tmp_path / "x.mp4"
+    before = set(tmp_path.rglob("*"))
+    for arguments, code in (
+        ([photo, "-t", "hapy", "-o", out], "template_unknown"),
+        ([photo, "-t", text, "-o", out], "template_unreadable"),
+        ([text, "-t", "happy", "-o", out], "unsupported_format"),
+        ([faceless, "-t", "happy", "-o", out], "no_face"),
+        ([both, "-t", "happy", "-o", out], "several_faces"),
+        ([tmp_path / "none.jpg", "-t", "happy", "-o", out], "target_unknown"),
+        ([photo, "-d", text, "-o", out], "driver_unreadable"),
+        ([photo, "-d", clip, "-t", "happy", "-o", out], "usage"),
+        ([photo, "-o", out], "usage"),
+        ([photo, "-t", "happy", "-o", tmp_path / "x.avi"], "format_unknown"),
+        ([photo, "-t", "happy", "-o", out, "--intensity", 9], "option_invalid"),
+        ([photo, "-t", "happy", "-o", out, "--size", 300], "option_invalid"),
+        (["kenji", "-t", "happy", "-o", out, "--whole"], "not_whole"),
+    ):
+        status, said = run("animate", *arguments)
+        assert status == 1, arguments
+        assert code in said, (arguments, said)
+    assert set(tmp_path.rglob("*")) == before
