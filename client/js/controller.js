@@ -1,9 +1,12 @@
 // What a person does and what the server says, turned into messages, media sessions and state.
 
+import { TOKEN_ERRORS } from "./invitation.js";
 import { answerTo, shouldCall, uncalled, unconsented, wantedSessions } from "./policy.js";
 import { directCall } from "./state.js";
 
 const SETTLE_MS = 1500; // after a resume, what the server has not named by then is gone
+// With these the server ends the terminal for good, when they answer its hello.
+const LAST_WORDS = new Set(["superseded", "version_unsupported", "unauthorised", ...TOKEN_ERRORS]);
 const CALL_AGAIN_MS = 2500; // between noticing somebody uncalled and calling: usually they call first
 
 /**
@@ -118,8 +121,14 @@ export class Controller {
     if (message.type === "relay.incoming") this.#asked(message);
     if (message.type === "relay.state" && message.state === "declined" && message.by) this.declined.add(message.by);
     if (message.type === "media.signal") this.sessions.take(message);
+    if (message.type === "media.ice") this.#renewed(message);
     if (message.type === "media.lost") this.sessions.restart(["publish", "subscribe"]);
     if (message.type === "error") this.#refused(message);
+  }
+
+  /** New credentials for the relays: for the sessions that are opened from now on. */
+  #renewed({ ice_servers: iceServers }) {
+    this.sessions.configure({ terminal: this.store.state.terminal, iceServers });
   }
 
   #welcomed(message) {
@@ -170,7 +179,7 @@ export class Controller {
   #refused({ code, message, session, re }) {
     if (session) {
       this.sessions.refuse({ session, code });
-    } else if (code === "superseded" || code === "version_unsupported" || code === "unauthorised") {
+    } else if (LAST_WORDS.has(code)) {
       if (this.signaling.status === "fatal") this.store.dispatch({ type: "local/error", code, message });
     } else if (code === "shutting_down") {
       this.say("serverStops");

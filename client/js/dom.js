@@ -93,10 +93,10 @@ function isOutside(dialog, { clientX, clientY }) {
 }
 
 /** Put a link on the clipboard; where that is not possible, show it. */
-export async function copyLink(link) {
+export async function copyLink(link, said = "linkCopied") {
   try {
     await navigator.clipboard.writeText(link);
-    toast("linkCopied");
+    toast(said);
   } catch {
     toast("linkIs", { link });
   }

@@ -4,7 +4,7 @@ import { $, copyLink, make, onAction, setIcon, setText } from "./dom.js";
 import { Meter } from "./meter.js";
 import { roomFromInput, roomLink } from "./roomname.js";
 import { selfSentence } from "./state.js";
-import { local } from "./storage.js";
+import { local, tab } from "./storage.js";
 import { t } from "./strings.js";
 
 const KINDS = { camera: { action: "lobby-camera", icon: "camera" }, microphone: { action: "lobby-mute", icon: "mic" } };
@@ -27,7 +27,7 @@ export class Lobby {
     }
     onAction("copy-link", () => {
       const room = this.room();
-      if (room) copyLink(roomLink(room));
+      if (room) copyLink(roomLink(room), tab.get("token") ? "linkCopiedUninvited" : "linkCopied");
     });
     this.self.addEventListener("streamattached", () => this.self.play().catch(() => {}));
   }

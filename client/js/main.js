@@ -19,10 +19,12 @@ import { Streams } from "./streams.js";
 import { fillWords, t } from "./strings.js";
 import { TargetChooser } from "./chooser.js";
 import { claimTab, readAddress } from "./address.js";
+import { acceptInvitation, TOKEN_ERRORS } from "./invitation.js";
 
 fillWords(document);
 wireDialogs();
 
+const invitation = acceptInvitation(tab); // before anything else can read the address
 const address = readAddress(location.href);
 const store = new Store();
 const streams = new Streams();
@@ -121,7 +123,9 @@ function showPhase(state) {
   if (state.phase !== "room") for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   if (over) {
     const { error } = state;
-    setText($("#ended-title"), t(error ? "errorTitle" : "endedTitle"));
+    const invited = !TOKEN_ERRORS.has(error?.code);
+    setText($("#ended-title"), t(error ? (invited ? "errorTitle" : "errorTitleToken") : "endedTitle"));
+    $("#ended .buttons").hidden = !invited; // trying again without an invitation leads nowhere
     setText($("#ended-text"), error ? t(`error_${error.code}`) : t("endedText"));
     if (error) media.stop();
     if (document.fullscreenElement) document.exitFullscreen();
@@ -147,9 +151,11 @@ signaling.on("text", (message) => {
 
 async function share() {
   const url = roomLink(store.state.room ?? lobby.room());
+  if (tab.get("token")) return copyLink(url, "linkCopiedUninvited");
   const isTouch = matchMedia("(pointer: coarse)").matches;
   if (isTouch && navigator.share) await navigator.share({ title: t("shareTitle"), url }).catch(() => {});
   else await copyLink(url);
+  return undefined;
 }
 
 const actions = {
@@ -227,8 +233,8 @@ async function start() {
   // A reload goes on with its call; another room in the address is another call.
   const going = kept && (!address.room || address.room === kept.room) ? kept : null;
   if (!going) for (const key of ["resume", "call", "consented"]) tab.remove(key);
-  const name = going?.name ?? rejoin?.name ?? address.name ?? local.get("name", "");
-  const room = going?.room ?? rejoin?.room ?? (roomFromInput(address.room ?? "") || newRoomName());
+  const name = invitation.name ?? going?.name ?? rejoin?.name ?? address.name ?? local.get("name", "");
+  const room = going?.room ?? rejoin?.room ?? (roomFromInput(address.room ?? invitation.room ?? "") || newRoomName());
   lobby.fill({ room, name });
   const target = going ? tab.get("target") : (address.target ?? local.get("target"));
   if (target) {

@@ -1,13 +1,14 @@
 // The WebSocket to the signaling server: hello and resume, heartbeat, reconnection, answers to requests.
 
 import { backoff } from "./backoff.js";
+import { TOKEN_ERRORS } from "./invitation.js";
 
 export const PROTOCOL_VERSION = 1;
 const OPEN_TIMEOUT_MS = 8000;
 const REQUEST_TIMEOUT_MS = 10000;
 const QUEUE_LIMIT = 100;
 // After these answers to hello the server has had its last word: trying again would only repeat it.
-const HELLO_REFUSED = new Set(["version_unsupported", "unauthorised"]);
+const HELLO_REFUSED = new Set(["version_unsupported", "unauthorised", ...TOKEN_ERRORS]);
 
 /** A refusal by the server, or a request that went unanswered. */
 export class SignalingError extends Error {
@@ -140,8 +141,9 @@ export class Signaling {
     this.openTimer = this.timers.setTimeout(() => this.#lost(), OPEN_TIMEOUT_MS);
     socket.onopen = () => {
       const resume = this.memory.get("resume");
+      const token = this.memory.get("token");
       const hello = { v: PROTOCOL_VERSION, type: "hello", name: this.name };
-      socket.send(JSON.stringify(resume ? { ...hello, resume } : hello));
+      socket.send(JSON.stringify({ ...hello, ...(resume && { resume }), ...(token && { token }) }));
     };
     socket.onmessage = (event) => this.#receive(event.data);
     socket.onclose = () => this.#lost();
@@ -206,6 +208,7 @@ export class Signaling {
 
   #fatal(message) {
     this.memory.remove("resume");
+    if (TOKEN_ERRORS.has(message.code)) this.memory.remove("token");
     this.#drop();
     this.#refusePending(message.code, message.message);
     this.#setStatus("fatal");

@@ -1,6 +1,7 @@
 // Targets: the built-in gallery, one's own uploads, uploading photos with progress, deleting.
 
-import { forgetTarget, ownTargets, rememberTarget } from "./storage.js";
+import { bearing } from "./invitation.js";
+import { forgetTarget, ownTargets, rememberTarget, tab } from "./storage.js";
 
 const DEFAULT_LIMITS = { max_photos: 8, max_bytes: 10 * 2 ** 20, formats: ["image/jpeg", "image/png", "image/webp"] };
 const PATH = "/api/targets";
@@ -129,6 +130,7 @@ function post(form, onProgress, signal) {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     request.open("POST", PATH);
+    for (const [name, value] of Object.entries(bearing(tab))) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => {
       if (event.lengthComputable) onProgress(event.loaded / event.total);
     };

@@ -78,7 +78,7 @@ async def test_every_answer_carries_the_security_headers(client: TestClient) -> 
     for address in ("/", "/static/app.css", "/api/targets", "/api/config", "/metrics", "/nothing"):
         headers = (await client.get(address)).headers
         policy = headers["Content-Security-Policy"]
-        assert "default-src 'self'" in policy
+        assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert "frame-ancestors 'none'" in policy
         assert headers["X-Content-Type-Options"] == "nosniff"

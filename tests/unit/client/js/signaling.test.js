@@ -199,3 +199,16 @@ test("text that is no JSON is passed over", () => {
   socket.onmessage({ data: "{" });
   assert.equal(line.status, "open");
 });
+
+test("shows the join token of the tab, and forgets one that is refused", () => {
+  memory.set("token", "a.b.c");
+  line.connect("Ada");
+  FakeSocket.last.open();
+  assert.deepEqual(FakeSocket.last.sent, [{ v: 1, type: "hello", name: "Ada", token: "a.b.c" }]);
+  FakeSocket.last.receive({ type: "error", code: "token_expired", message: "…" });
+  assert.equal(line.status, "fatal");
+  assert.equal(memory.get("token"), null);
+  const opened = FakeSocket.all.length;
+  timers.advance(60000);
+  assert.equal(FakeSocket.all.length, opened, "a refused invitation is not tried again");
+});
