@@ -57,6 +57,11 @@ export class Controller {
     this.#ask({ type: "media.recalibrate" });
   }
 
+  /** Let one's target make an expression over what one does oneself. */
+  react(template) {
+    this.#ask({ type: "media.react", template });
+  }
+
   /** A track of this person's changed; tell the sessions and the others. */
   mediaChanged(kind) {
     const track = this.media[kind].track;

@@ -9,6 +9,7 @@ const BUTTONS = [
   { action: "mute", icon: "mic", words: "micButton", key: "m" },
   { action: "camera", icon: "camera", words: "cameraButton", key: "v" },
   { action: "target", icon: "face", words: "targetButton", key: "t" },
+  { action: "react", icon: "sparkle", words: "reactButton" },
   { action: "recalibrate", icon: "aim", words: "recalibrateButton", key: "r" },
   { action: "chat", icon: "chat", words: "chatButton", key: "c" },
   { action: "stats", icon: "stats", words: "statsButton", key: "s" },
@@ -21,6 +22,7 @@ const HELP = [
   ["M", "keyMute"],
   ["V", "keyCamera"],
   ["T", "keyTarget"],
+  ["1 – 9", "keyReact"],
   ["R", "keyRecalibrate"],
   ["C", "keyChat"],
   ["S", "keyStats"],
@@ -29,13 +31,14 @@ const HELP = [
   ["Esc", "keyEscape"],
 ];
 
-/** Which action a key press asks for; null while typing, with modifiers, or while a dialog is open. */
+/** Which action a key press asks for (`reaction-1` to `-9` for the number keys); null while typing, with modifiers, or while a dialog is open. */
 export function actionOfKey({ key, ctrlKey, metaKey, altKey, repeat, target }, dialogOpen) {
   if (ctrlKey || metaKey || altKey || repeat || dialogOpen) return null;
   const tag = target?.tagName;
   if (tag === "TEXTAREA" || tag === "SELECT" || target?.isContentEditable) return null;
   if (tag === "INPUT" && !["radio", "checkbox", "button"].includes(target.type)) return null;
   if (key === "?") return "help";
+  if (/^[1-9]$/.test(key)) return `reaction-${key}`;
   return BUTTONS.find((button) => button.key === key.toLowerCase())?.action ?? null;
 }
 
@@ -100,6 +103,30 @@ export class Controls {
     } else {
       button.setAttribute("aria-expanded", String(open));
     }
+  }
+
+  /** Let a button open a popover. */
+  opens(action, popover) {
+    const { button } = this.buttons.get(action);
+    button.popoverTargetElement = popover;
+    popover.addEventListener("toggle", ({ newState }) => button.setAttribute("aria-expanded", String(newState === "open")));
+  }
+
+  /** Whether a button can be used; `title` says what it does, or why it does nothing. */
+  enable(action, able, title) {
+    const { button } = this.buttons.get(action);
+    button.disabled = !able;
+    button.title = title;
+  }
+
+  /** Light a button up while what it did goes on. */
+  lit(action, on) {
+    this.buttons.get(action).button.classList.toggle("lit", on);
+  }
+
+  /** Where a button stands in the window. */
+  box(action) {
+    return this.buttons.get(action).button.getBoundingClientRect();
   }
 
   focus(action) {

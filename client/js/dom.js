@@ -1,6 +1,7 @@
 // Small helpers around the document: finding, making, icons, notices for eyes and for screen readers.
 
 import { t } from "./strings.js";
+import { placeToasts } from "./toasts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const TOAST_MS = 6000;
@@ -51,15 +52,14 @@ export function toast(key, values = {}) {
   const text = t(key, values);
   if (!text) return;
   const box = $("#toasts");
-  for (const old of box.children) if (old.textContent === text) old.remove();
   const element = make("p", { class: "toast" }, text);
-  box.append(element);
-  while (box.children.length > 3) box.firstChild.remove();
+  box.replaceChildren(element); // the newest alone: two would hide what stands below the first
   // A popover that is shown again stands above dialogs that were opened since.
   if (box.showPopover) {
     if (box.matches(":popover-open")) box.hidePopover();
     box.showPopover();
   }
+  placeToasts(box);
   setTimeout(() => element.remove(), TOAST_MS);
 }
 

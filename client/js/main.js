@@ -7,6 +7,8 @@ import { actionOfKey, Controls } from "./controls.js";
 import { DirectDialogs } from "./direct.js";
 import { $, copyLink, onAction, openDialog, setText, toast, wireDialogs } from "./dom.js";
 import { Lobby } from "./lobby.js";
+import { Reactions } from "./reactions.js";
+import { Templates } from "./templates.js";
 import { Media } from "./media.js";
 import { newRoomName, roomFromInput, roomLink } from "./roomname.js";
 import { MediaSessions } from "./sessions.js";
@@ -91,6 +93,14 @@ const call = new CallView({
   chat,
   onRendered: (slot) => store.dispatch({ type: "local/rendered", slot }),
 });
+const templates = new Templates();
+const reactions = new Reactions({
+  store,
+  templates,
+  controls,
+  onReact: (name) => controller.react(name),
+  say: toast,
+});
 const chooser = new TargetChooser({ store, onSelect: (id) => controller.selectTarget(id) });
 
 // ------------------------------------------------------------------------------------ what is shown
@@ -110,6 +120,7 @@ store.subscribe((state) => {
   call.update(state);
   direct.update(state);
   chooser.update(state);
+  reactions.update(state);
   showTitle();
 });
 
@@ -187,6 +198,7 @@ onAction("stats-close", () => {
 });
 onAction("invite", share);
 onAction("share", share);
+onAction("templates-retry", () => templates.load());
 onAction("hear", () => call.hear());
 onAction("leave", () => controller.leave());
 onAction("direct", () => {
@@ -206,12 +218,19 @@ onAction("rejoin", () => {
 document.addEventListener("keydown", (event) => {
   const dialogOpen = Boolean($("dialog[open]"));
   if (event.key === "Escape" && !dialogOpen) {
+    if (reactions.open) return; // the browser closes a popover by itself
     if (chat.open) chat.toggle(false);
     else if (stats.open) stats.toggle(false);
     return;
   }
   if (store.state.phase !== "room" && event.key !== "?") return;
   const action = actionOfKey(event, dialogOpen);
+  const number = /^reaction-(\d)$/.exec(action)?.[1];
+  if (number) {
+    event.preventDefault();
+    reactions.playNumber(Number(number));
+    return;
+  }
   if (!action || !actions[action]) return;
   event.preventDefault();
   actions[action]();
@@ -244,7 +263,7 @@ async function start() {
   media.start();
   if (going || rejoin || address.join) join({ room, name: name || t("guest") });
   signaling.connect(name || t("guest"));
-  await chooser.load();
+  await Promise.all([chooser.load(), templates.load()]);
 }
 
 // For tests and curious people; read-only.

@@ -282,3 +282,11 @@ export function selfSentence(state) {
   if (!state.me.camera) return note("selfCameraOff");
   return PICTURE[picture] ? note(`self${PICTURE[picture]}`) : null;
 }
+
+/** Whether a reaction would be seen: one's own picture is being generated, and not everybody sees one's real face. */
+export function canReact(state) {
+  const said = selfSentence(state);
+  if (state.phase !== "room" || (said && !["selfLate", "selfCalibrating"].includes(said.key))) return false;
+  const peers = remotes(state);
+  return peers.length === 0 || peers.some((peer) => peer.mode === "reenacted");
+}

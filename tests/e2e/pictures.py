@@ -53,6 +53,23 @@ def mouth_openings(pictures: Sequence[np.ndarray]) -> np.ndarray:
     return np.array(openings)
 
 
+def brow_heights(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean gap between brows and upper lids in face heights, for each picture; NaN where no face is found."""
+    heights = []
+    with FaceDetector(static=True) as detector:
+        for picture in pictures:
+            enlarged = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+            found = detector.detect(enlarged)
+            if not len(found):
+                heights.append(np.nan)
+                continue
+            landmarks = np.asarray(found[0])[:, :2]
+            height = np.linalg.norm(landmarks[152] - landmarks[10])
+            gaps = np.linalg.norm(landmarks[[105, 334]] - landmarks[[159, 386]], axis=1)
+            heights.append(float(gaps.mean() / height))
+    return np.array(heights)
+
+
 def best_correlation(
     driver: Sequence[tuple[float, float]], seen: Sequence[tuple[float, float]], most_lag: float
 ) -> tuple[float, float]:

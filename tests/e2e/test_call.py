@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from server.bench.motion import MOUTH_PERIOD_S
 from tests.e2e.conftest import PersonFactory
 from tests.e2e.participant import Participant, pause
-from tests.e2e.pictures import best_correlation, mouth_openings, recognise
+from tests.e2e.pictures import best_correlation, brow_heights, mouth_openings, recognise
 
 #: A picture with this share of the camera's background colour would be the camera's.
 LEAK = 0.02
@@ -161,6 +161,41 @@ def test_recalibration_is_taken(call: Call) -> None:
     call.ada.control("recalibrate").click()
     call.ben.expect_pictures_to_follow()
     assert call.ben.seen().magenta < LEAK
+
+
+def test_a_number_key_lets_the_target_react_and_go_back(call: Call, out: Path) -> None:
+    """Ada presses the key of "surprised": Ben sees brows go up that were down, and come down again."""
+    react = call.ada.control("react")
+    expect(react).to_be_enabled()
+    react.click()
+    surprised = call.ada.page.locator('#reactions [data-template="surprised"]')
+    key = surprised.get_attribute("aria-keyshortcuts")
+    call.ada.page.screenshot(path=out / "call-reactions.png")
+    call.ada.page.keyboard.press("Escape")
+    assert key
+
+    def brows(seconds: float) -> np.ndarray:
+        call.ben.watch(keep_every=0.08)
+        pause([call.ben], seconds)
+        call.ben.eventually(lambda: len(call.ben.seen("remote").pictures) >= 12, "enough pictures")
+        seen = call.ben.seen("remote")
+        assert seen.magenta < LEAK
+        heights = brow_heights(seen.pictures)
+        return heights[~np.isnan(heights)]
+
+    before = brows(1.5 * MOUTH_PERIOD_S)  # all that the driver does, blinks too
+    call.ada.page.keyboard.press(key)
+    expect(call.ada.page.locator("#self-reaction")).to_have_text("Surprised")
+    during = brows(3.0)
+    expect(call.ada.page.locator("#self-reaction")).to_be_hidden()
+    after = brows(1.5 * MOUTH_PERIOD_S)
+    assert min(len(before), len(during), len(after)) >= 8
+    # Single pictures of a blink may be misread; a reaction lasts for more than a second.
+    rest, raised = np.median(before), 1.12 * np.median(before)
+    assert np.mean(before > raised) < 0.2
+    assert np.sum(during > raised) >= 4
+    assert np.mean(after > raised) < 0.2
+    assert abs(np.median(after) - rest) < 0.04 * rest
 
 
 def test_statistics_show_figures_of_the_generated_picture(call: Call, out: Path) -> None:

@@ -22,6 +22,14 @@ CLIENT = Path(__file__).parents[3] / "client"
 TARGETS = [
     {"id": f"face-{k}", "name": f"Face {k}", "image": f"/api/targets/face-{k}/image"} for k in range(3)
 ]
+TEMPLATES = [
+    {"name": "happy", "title": "Happy", "description": "A smile.", "seconds": 0.1, "built_in": True},
+    {"name": "wink-left", "title": "Wink (left)", "description": "A wink.", "seconds": 0.1, "built_in": True},
+    *(
+        {"name": f"own-{k}", "title": f"Own {k}", "description": "", "seconds": 1, "built_in": False}
+        for k in range(9)
+    ),
+]
 ADA = {"terminal": "ada", "name": "Ada", "presence": "online", "camera": True, "microphone": True}
 ME = {**ADA, "terminal": "me", "name": "Me"}
 ROLES_WITH_NAMES = {
@@ -43,6 +51,7 @@ class ScriptedServer:
         app.router.add_get("/api/targets", self._targets)
         app.router.add_get("/api/targets/{id}/image", self._image)
         app.router.add_get("/api/config", self._config)
+        app.router.add_get("/api/templates", self._templates)
         app.router.add_get("/ws", self._talk)
         self.server = TestServer(app)
 
@@ -72,6 +81,9 @@ class ScriptedServer:
 
     async def _image(self, request: web.Request) -> web.Response:
         return web.FileResponse(CLIENT / "favicon.svg")  # type: ignore[return-value]
+
+    async def _templates(self, request: web.Request) -> web.Response:
+        return web.json_response({"templates": TEMPLATES})
 
     async def _config(self, request: web.Request) -> web.Response:
         return web.json_response({"upload": {"max_photos": 2, "max_bytes": 1000, "formats": ["image/png"]}})
@@ -265,6 +277,122 @@ async def test_reload_resumes(page: Page, server: ScriptedServer) -> None:
     assert not [message for message in server.heard if message["type"] == "bye"]
 
 
+# Answers an offer of the page within the page, as a media worker would.
+ANSWER = """async (offer) => {
+  const other = new RTCPeerConnection();
+  (window.others ??= []).push(other);
+  await other.setRemoteDescription(offer);
+  await other.setLocalDescription(await other.createAnswer());
+  while (other.iceGatheringState !== "complete") await new Promise((resolve) => setTimeout(resolve, 20));
+  return other.localDescription.toJSON();
+}"""
+
+
+async def _generate(page: Page, server: ScriptedServer) -> None:
+    """Let the page's own picture be generated, as far as it can tell."""
+    await server.until_heard("media.signal", channel="publish")
+    offers = (m for m in server.heard if m["type"] == "media.signal" and m["channel"] == "publish")
+    offer = next(m for m in offers if m.get("description"))
+    answer = await page.evaluate(ANSWER, offer["description"])
+    await server.say(type="media.signal", channel="publish", session=offer["session"], description=answer)
+    await server.say(type="media.status", terminal="me", state="live")
+
+
+async def test_reactions(page: Page, server: ScriptedServer) -> None:
+    """A number key or the popover plays a template; not while typing, under a dialog, or with no picture."""
+    react = page.locator('#controls [data-action="react"]')
+    chip = page.locator("#self-reaction")
+    played = lambda: [m["template"] for m in server.heard if m["type"] == "media.react"]  # noqa: E731
+    await page.goto(f"{server.url}?room=r&name=Me&target=face-2&join=1")
+    await server.start_call()
+    await expect(page.locator("#reaction-list button")).to_have_count(len(TEMPLATES))
+    await expect(react).to_be_disabled()
+    await page.keyboard.press("1")
+    await expect(page.locator(".toast")).to_contain_text("Reactions need")
+    assert played() == []
+
+    await _generate(page, server)
+    await expect(react).to_be_enabled()
+    await page.keyboard.press("2")
+    await server.until_heard("media.react", template="wink-left")
+    await expect(chip).to_have_text("Wink (left)")
+    await expect(chip).to_be_hidden()
+
+    await react.focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#reactions")).to_be_visible()
+    await expect(react).to_have_attribute("aria-expanded", "true")
+    await expect(page.locator('[data-template="happy"]')).to_be_focused()
+    assert await _nameless(page) == []
+    for width, height in ((320, 640), (640, 360), (1200, 800)):
+        await page.set_viewport_size({"width": width, "height": height})
+        assert await _overflow(page) <= 0, width
+        box = await page.locator("#reactions").bounding_box()
+        assert box is not None
+        assert min(box["x"], box["y"]) >= 0, (width, box)
+        assert box["x"] + box["width"] <= width, (width, box)
+        assert box["y"] + box["height"] <= height, (width, box)
+    await page.keyboard.press("ArrowRight")
+    await page.keyboard.press("ArrowDown")  # nine stand in a row on a wide screen
+    await expect(page.locator('[data-template="own-8"]')).to_be_focused()
+    await page.keyboard.press("Enter")
+    await server.until_heard("media.react", template="own-8")
+    await expect(page.locator("#reactions")).to_be_hidden()
+    await expect(react).to_be_focused()
+
+    await react.click()
+    await expect(page.locator("#reactions")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#reactions")).to_be_hidden()
+    await react.click()
+    await react.click()
+    await expect(page.locator("#reactions")).to_be_hidden()
+
+    before = played()
+    await page.keyboard.press("c")
+    await page.keyboard.type("11")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("?")
+    await expect(page.locator("#help-keys")).to_contain_text("1 – 9")
+    await page.keyboard.press("1")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("v")
+    await server.until_heard("media.set", camera=False)
+    await expect(react).to_be_disabled()
+    await page.keyboard.press("1")
+    assert played() == before
+
+
+# What of the call's screen lies under a notice; behind a panel that covers the screen nothing does.
+UNDER_NOTICES = """() => {
+  const box = (element) => element.getBoundingClientRect();
+  const apart = (a, b) =>
+    a.right <= b.left + 1 || b.right <= a.left + 1 || a.bottom <= b.top + 1 || b.bottom <= a.top + 1;
+  const notices = [...document.querySelectorAll(".toast")].map(box);
+  const covered = innerWidth <= 720 && document.querySelector(".panel:not([hidden])");
+  const said = covered
+    ? "#stats header, #stats section"
+    : "#stats header, #stats section, #room-label, #status-pill, .top-actions button, .self";
+  return [...document.querySelectorAll(said)]
+    .filter((element) => element.getClientRects().length)
+    .filter((element) => !notices.every((notice) => apart(notice, box(element))))
+    .map((element) => element.outerHTML.slice(0, 60));
+}"""
+
+
+async def test_notices_hide_nothing(page: Page, server: ScriptedServer) -> None:
+    """Short notices lie on no panel, not on oneself, and on nothing that stands in the top line."""
+    await page.goto(f"{server.url}?room=a-room-with-a-name&name=Me&target=face-2&join=1")
+    await server.start_call()
+    for width, height in ((1200, 800), (768, 900), (390, 844), (640, 360)):
+        await page.set_viewport_size({"width": width, "height": height})
+        for _ in ("with the statistics", "without"):
+            await page.keyboard.press("s")
+            await page.keyboard.press("m")
+            await expect(page.locator(".toast")).to_be_visible()
+            assert await page.evaluate(UNDER_NOTICES) == [], (width, height)
+
+
 # Tracks of the page's camera and where each may be looked at or sent.
 OWN_PIXELS = """
 window.cameras = new Set();
@@ -298,7 +426,9 @@ async def test_own_pixels_go_nowhere_unasked(page: Page, server: ScriptedServer)
     await page.add_init_script(OWN_PIXELS)
     await page.goto(f"{server.url}?room=r&name=Me")
     await expect(page.locator("#raw")).to_be_visible()
-    await server.until_heard("media.signal", channel="publish")  # the picture may be shown before it is offered
+    await server.until_heard(
+        "media.signal", channel="publish"
+    )  # the picture may be shown before it is offered
     assert await page.evaluate(WHERE_OWN_PIXELS_ARE) == {"shown": ["preview"], "sent": 1}
 
     await page.locator('[data-action="join"]').click()

@@ -10,9 +10,12 @@ import { actionOfKey } from "../modules/controls.js";
 import { between, readReport } from "../modules/figures.js";
 import { arrange, bestGrid } from "../modules/layout.js";
 import { newRoomName, roomFromInput, roomLink } from "../modules/roomname.js";
+import { drawingOf } from "../modules/reactions.js";
 import { forgetTarget, Memory, ownTargets, rememberTarget } from "../modules/storage.js";
 import { t } from "../modules/strings.js";
 import { checkPhotos, formatNames, readUpload, UploadError } from "../modules/targets.js";
+import { inOrder } from "../modules/templates.js";
+import { placeOf } from "../modules/toasts.js";
 
 test("room names are valid, and do not come twice", () => {
   const names = new Set(Array.from({ length: 500 }, () => newRoomName()));
@@ -127,6 +130,42 @@ test("keys act, but not while typing, with modifiers, held down or under a dialo
   for (const tagName of ["TEXTAREA", "SELECT"]) assert.equal(press("m", { target: { tagName } }), null);
   assert.equal(press("m", { target: { tagName: "INPUT", type: "text" } }), null);
   assert.equal(press("m", { target: { tagName: "INPUT", type: "radio" } }), "mute");
+});
+
+test("number keys are reactions, under the same conditions", () => {
+  const press = (key, more = {}, dialog = false) => actionOfKey({ key, target: { tagName: "BODY" }, ...more }, dialog);
+  assert.equal(press("1"), "reaction-1");
+  assert.equal(press("9"), "reaction-9");
+  assert.equal(press("0"), null);
+  assert.equal(press("1", { target: { tagName: "TEXTAREA" } }), null);
+  assert.equal(press("1", { ctrlKey: true }), null);
+  assert.equal(press("1", { repeat: true }), null);
+  assert.equal(press("1", {}, true), null);
+});
+
+test("built-in templates come first and keep their numbers, own ones follow by title", () => {
+  const list = [
+    { name: "z", title: "Grin", built_in: false },
+    { name: "happy", title: "Happy", built_in: true },
+    { name: "y", title: "Frown", built_in: false },
+    { name: "angry", title: "Angry", built_in: true },
+  ];
+  assert.deepEqual(inOrder(list).map(({ name }) => name), ["happy", "angry", "y", "z"]);
+  assert.equal(drawingOf("happy"), "face-happy");
+  assert.equal(drawingOf("y"), "sparkle");
+});
+
+test("notices stand in the top line, or beside oneself, and never on a panel", () => {
+  const box = (left, top, width, height) => ({ left, top, width, height, right: left + width, bottom: top + height });
+  const wide = { top: box(0, 0, 1200, 60), before: box(0, 0, 430, 60), after: box(1050, 0, 150, 60), covered: false, height: 800 };
+  assert.deepEqual(placeOf(wide), { left: 442, width: 596, top: 6 });
+  const stage = box(8, 60, 374, 600);
+  const self = box(265, 543, 117, 117);
+  const phone = { top: box(0, 0, 390, 60), before: box(0, 0, 250, 60), after: box(300, 0, 90, 60), stage, self, covered: false, height: 844 };
+  const beside = placeOf(phone);
+  assert.ok(beside.left + beside.width < self.left && beside.bottom > 844 - 660);
+  assert.equal(placeOf({ ...phone, covered: true }).top, 12);
+  assert.ok(placeOf({ ...phone, stage: null, self: null }).top > 60);
 });
 
 test("the address says who joins where as what", () => {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { answerTo, shouldCall, uncalled, unconsented, wantedSessions } from "../modules/policy.js";
-import { INITIAL, isLive, pageState, reduce, remotes, selfSentence, sentence, tileSentence } from "../modules/state.js";
+import { canReact, INITIAL, isLive, pageState, reduce, remotes, selfSentence, sentence, tileSentence } from "../modules/state.js";
 
 const member = (terminal, more = {}) => ({
   terminal,
@@ -189,4 +189,20 @@ test("no direct session without consent to that very call", () => {
   assert.deepEqual(unconsented(agreed, new Set()), ["c-direct"]);
   assert.deepEqual(unconsented(agreed, new Set(["c-direct"])), []);
   assert.deepEqual(unconsented(LIVE, new Set()), []);
+});
+
+test("one can react while one's own picture is generated and somebody may see it", () => {
+  const ready = play([session("publish", "connected"), { type: "local/me", camera: true, target: "t" }], LIVE);
+  assert.ok(canReact(ready));
+  const alone = play([session("publish", "connected"), { type: "local/me", camera: true, target: "t" }], WAITING);
+  assert.ok(canReact(alone), "one sees oneself");
+  assert.ok(!canReact(reduce(ready, { type: "local/me", camera: false })));
+  assert.ok(!canReact(reduce(ready, { type: "local/me", target: null })));
+  assert.ok(!canReact(reduce(ready, session("publish", "failed"))));
+  for (const [picture, able] of [["live", true], ["late", true], ["no_face", false], ["failed", false]]) {
+    assert.equal(canReact(reduce(ready, { type: "media.status", terminal: "me", state: picture })), able);
+  }
+  const direct = play([call("direct", member("ada")), session("direct:ada", "connected")], ready);
+  assert.ok(!canReact(direct), "the other sees the camera");
+  assert.ok(!canReact(reduce(ready, { type: "local/ended" })));
 });
