@@ -131,28 +131,28 @@ _HAPPY: Final = Face(
     lids=(0.16, 0.16, 0.0, 0.0),
 )
 _SAD: Final = Face(
-    whole={"inner_brows_down": -0.13, "outer_brows_down": 0.05, "brows_apart": -0.04, "corners_down": 0.15},
-    chin_raise=0.8,
-    lids=(0.22, 0.22, 0.0, 0.0),
+    whole={"inner_brows_down": -0.11, "outer_brows_down": 0.04, "brows_apart": -0.03, "corners_down": 0.11},
+    chin_raise=0.45,
+    lids=(0.18, 0.18, 0.0, 0.0),
     gaze=(0.0, 0.03),
     head=(0.0, 2.5, 0.0),
 )
 _DEPRESSED: Final = Face(
-    whole={"inner_brows_down": -0.06, "outer_brows_down": 0.06, "corners_down": 0.11, "wide": -0.04},
-    lids=(0.38, 0.38, 0.0, 0.0),
+    whole={"inner_brows_down": -0.05, "outer_brows_down": 0.05, "corners_down": 0.09, "wide": -0.04},
+    lids=(0.35, 0.35, 0.0, 0.0),
     gaze=(0.0, 0.11),
     head=(0.0, 8.0, 1.5),
 )
 _SURPRISED: Final = Face(
-    whole={"inner_brows_down": -0.15, "outer_brows_down": -0.14, "jaw_open": 0.45, "wide": -0.08},
+    whole={"inner_brows_down": -0.14, "outer_brows_down": -0.13, "jaw_open": 0.38, "wide": -0.06},
     lids=(0.0, 0.0, 0.34, 0.34),
 )
 _ANGRY: Final = Face(
     whole={
-        "inner_brows_down": 0.21,
+        "inner_brows_down": 0.19,
         "outer_brows_down": 0.04,
         "brows_apart": -0.10,
-        "corners_down": 0.12,
+        "corners_down": 0.10,
         "wide": -0.05,
     },
     lip_press=0.6,
