@@ -158,7 +158,7 @@ class AnimationJobs:
         await asyncio.to_thread(shutil.rmtree, job.folder, ignore_errors=True)
 
     async def sweep(self) -> None:
-        """Forget what has expired, the oldest results beyond the number kept, and what dead processes left."""
+        """Forget what has expired, the oldest results beyond the number kept, and what was left over."""
         now = time.time()
         over = sorted((job for job in self._jobs.values() if job.over), key=lambda job: job.expires_at or 0.0)
         beyond = max(0, len(over) - self.limits.kept)
