@@ -16,6 +16,7 @@ from models.training.cli import app as train
 from models.training.dataset_cli import app as dataset
 from server.animation.cli import animate
 from server.animation.template_cli import app as template
+from server.bench.cli import app as bench
 
 if TYPE_CHECKING:
     from server.settings import LoadedSettings
@@ -30,7 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # its tracebacks print local variables, secrets among them
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-bench = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode="markdown")
 app.add_typer(bench, name="bench")
 app.add_typer(landmarks, name="landmarks")
 app.add_typer(dataset, name="dataset")

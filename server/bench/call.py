@@ -122,7 +122,7 @@ class CallBenchmark:
         Raises:
             UserError: the service did not get ready.
         """
-        machine = _machine()
+        about = machine()
         self.progress("encoding the synthetic driver's film", 0.0)
         film = await asyncio.to_thread(make_film)
         rows: list[Row] = []
@@ -141,7 +141,7 @@ class CallBenchmark:
             finally:
                 await service.stop()
         self.progress("done", 1.0)
-        return Report(machine, _shown_settings(self.settings), round(start_up, 2), rows)
+        return Report(about, _shown_settings(self.settings), round(start_up, 2), rows)
 
     async def _measure(self, service: _Service, film: Film, count: int) -> Row:
         targets = await service.targets()
@@ -292,7 +292,7 @@ def _loads(most: int) -> list[int]:
     return loads
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     return {
         "cpus": os.cpu_count(),
         "processor": _processor(),
