@@ -62,10 +62,11 @@ class _Clock:
         self.wall.setdefault(name, []).append(time.perf_counter() - wall)
 
     def times(self) -> list[Times]:
-        return [
-            Times(name, *(1e3 * np.percentile(walls, (50, 95))).tolist(), 1e3 * self.cpu[name] / len(walls))
-            for name, walls in self.wall.items()
-        ]
+        times = []
+        for name, walls in self.wall.items():
+            p50, p95 = (1e3 * np.percentile(walls, (50, 95))).tolist()
+            times.append(Times(name, p50, p95, 1e3 * self.cpu[name] / len(walls)))
+        return times
 
 
 def time_frame(
