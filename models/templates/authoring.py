@@ -144,19 +144,19 @@ _DEPRESSED: Final = Face(
     head=(0.0, 8.0, 1.5),
 )
 _SURPRISED: Final = Face(
-    whole={"inner_brows_down": -0.14, "outer_brows_down": -0.13, "jaw_open": 0.38, "wide": -0.06},
-    lids=(0.0, 0.0, 0.34, 0.34),
+    whole={"inner_brows_down": -0.125, "outer_brows_down": -0.115, "jaw_open": 0.34, "wide": -0.055},
+    lids=(0.0, 0.0, 0.31, 0.31),
 )
 _ANGRY: Final = Face(
     whole={
-        "inner_brows_down": 0.19,
-        "outer_brows_down": 0.04,
-        "brows_apart": -0.10,
-        "corners_down": 0.10,
-        "wide": -0.05,
+        "inner_brows_down": 0.172,
+        "outer_brows_down": 0.036,
+        "brows_apart": -0.09,
+        "corners_down": 0.09,
+        "wide": -0.045,
     },
-    lip_press=0.6,
-    chin_raise=0.5,
+    lip_press=0.55,
+    chin_raise=0.45,
     lids=(0.05, 0.05, 0.0, 0.0),
     head=(0.0, 3.0, 0.0),
 )

@@ -97,7 +97,7 @@ class TestOnTarget:
         change, photo = shown(target, "surprised")
         assert brows_up(change, *INNER) > 0.08
         assert brows_up(change, *OUTER) > 0.08
-        assert lip_gap(photo + change) > max(0.2, lip_gap(photo) + 0.1)
+        assert lip_gap(photo + change) > max(0.2, lip_gap(photo) + 0.07)
         assert (eyes_open(target, "surprised") > 1.05).all()
 
     def test_angry(self, target: str) -> None:
