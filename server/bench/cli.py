@@ -110,6 +110,41 @@ def generator(
     _write(json_file, times)
 
 
+@app.command("animate")
+def animate(
+    seconds: Annotated[float, typer.Option("--seconds", min=0.2, help="Length of the clip.")] = 2.0,
+    size: SizeOption = 256,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Repetitions.")] = 5,
+    json_file: JsonOption = None,
+    compare: CompareOption = None,
+) -> None:
+    """A photo brought to life, 25 frames a second: the whole command, its start included.
+
+    Milliseconds a *clip*, not a frame.
+    """
+    from rich.progress import track
+
+    from server.bench.stages import time_command
+
+    before = _read(compare)
+    name = f"{seconds:g} s clip, {size} pixels"
+    order = [
+        "animate",
+        "astronaut",
+        "-t",
+        "happy",
+        "--fps",
+        "25",
+        "--size",
+        str(size),
+        "--seconds",
+        str(seconds),
+    ]
+    times = [time_command(name, order, track(range(rounds), transient=True))]
+    _show("animate", times, before)
+    _write(json_file, times)
+
+
 def _generators(names: Sequence[Name], size: int) -> list[Generator]:
     """Those that can be made here; what cannot is said and left out."""
     from models.marionette.generator import MarionetteGenerator

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -20,9 +24,10 @@ from models.landmarks.identity import few_shot
 from models.landmarks.retarget import RetargetTarget, retarget
 from models.mesh_warp import MeshWarpGenerator
 from server.bench.clip import astronaut, performance
+from server.errors import UserError
 from server.provenance import MarkSettings, VisibleMark
 
-__all__ = ["Times", "as_json", "peak_gflops", "time_frame", "time_generator"]
+__all__ = ["Times", "as_json", "peak_gflops", "time_command", "time_frame", "time_generator"]
 
 #: Frames before the clock runs: caches, lazy imports, the tracker's calibration.
 _WARM_UP: Final = 40
@@ -149,6 +154,28 @@ def _batch_times(
     cpu_ms = 1e3 * (time.process_time() - cpu) / (rounds * batch)
     p50, p95 = np.percentile(walls, (50, 95)).tolist()
     return Times(generator.name, p50, p95, cpu_ms, batch)
+
+
+def time_command(name: str, arguments: Sequence[str], rounds: Iterable[object]) -> Times:
+    """The ``understudy`` command in a process of its own, with ``-o`` a file that is thrown away.
+
+    Raises:
+        UserError: the command failed.
+    """
+    walls = []
+    before = os.times()
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in rounds:
+            began = time.perf_counter()
+            command = [sys.executable, "-m", "server.cli", *arguments, "-o", f"{folder}/clip.mp4"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise UserError(f"understudy {arguments[0]} failed: {done.stderr.strip()[-500:]}")
+            walls.append(1e3 * (time.perf_counter() - began))
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    p50, p95 = np.percentile(walls, (50, 95)).tolist()
+    return Times(name, p50, p95, 1e3 * cpu / len(walls))
 
 
 def peak_gflops(seconds: float = 1.0) -> float:

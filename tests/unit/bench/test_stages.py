@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from models.mesh_warp import MeshWarpGenerator
 from server.bench.cli import app
-from server.bench.stages import peak_gflops, time_generator
+from server.bench.stages import peak_gflops, time_command, time_generator
+from server.errors import UserError
 
 
 def test_a_frames_steps_make_up_the_whole_and_can_be_compared(tmp_path: Path) -> None:
@@ -42,3 +43,14 @@ def test_a_foreign_file_to_compare_with_is_named(content: str, tmp_path: Path) -
     result = CliRunner().invoke(app, ["frame", "--compare", str(file)])
     assert result.exit_code == 2
     assert "other.json" in result.output
+
+
+def test_a_clip_is_timed_whole() -> None:
+    result = CliRunner().invoke(app, ["animate", "--seconds", "0.2", "--rounds", "1"])
+    assert result.exit_code == 0, result.output
+    assert "0.2 s clip" in result.output
+
+
+def test_a_command_that_fails_is_no_figure() -> None:
+    with pytest.raises(UserError, match="animate failed"):
+        time_command("x", ["animate", "no-such-photo.jpg", "-t", "happy"], range(1))
