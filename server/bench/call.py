@@ -47,7 +47,8 @@ class Row:
     Attributes:
         drivers: terminals that sent a film; two to a room, in a call with each other.
         live: of these, how many got generated frames.
-        fps_p50, fps_min: pictures a second received by each stream: median and least over the streams.
+        fps_p50, fps_min: pictures of peers received a second: median and least over the streams. A driver
+            that is alone receives its own.
         generated_fps: generated frames a second and driver.
         age_ms_p50, age_ms_p95: age of a picture's driver frame when it was handed to the encoder.
         frame_ms_p50, frame_ms_p95: decoded driver frame to generated frame, in the worker.
@@ -179,7 +180,7 @@ class CallBenchmark:
             driver.reset()
         await asyncio.sleep(self.seconds)
         took = time.monotonic() - began
-        rates = [stream.frames / took for driver in drivers for stream in driver.streams.values()]
+        rates = _rates(drivers, took)
         cpu, bench_after = (service.cpu() - cpu) / took, own.cpu_times()
         after = await service.metrics()
 
@@ -283,6 +284,13 @@ def make_film() -> Film:
     with one_thread():
         frames = performance(MeshWarpGenerator(size=512), image, landmarks, _FILM_FPS)
         return Film(encode_vp8(frames, _FILM_FPS), encode_opus(), _FILM_FPS)
+
+
+def _rates(drivers: Sequence[SyntheticDriver], seconds: float) -> list[float]:
+    """Pictures a second of every stream of a peer; where there is none, of one's own."""
+    streams = [(driver.terminal, stream) for driver in drivers for stream in driver.streams.values()]
+    peers = [stream for terminal, stream in streams if stream.of != terminal]
+    return [stream.frames / seconds for stream in peers or [stream for _, stream in streams]]
 
 
 def _loads(most: int) -> list[int]:

@@ -9,12 +9,14 @@ import math
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from server.bench.call import Report, Row
-from server.bench.driver import PacketTrack
+from server.bench.call import Report, Row, _rates
+from server.bench.driver import PacketTrack, ReceivedStream, SyntheticDriver
 from server.bench.measure import MetricsSnapshot, ProcessTimes, percentile
 from server.bench.report import summary_of, table_of
 
@@ -101,3 +103,16 @@ def test_benchmark_verb_is_light_to_load() -> None:
     )
     assert done.returncode == 2
     assert "--max-drivers" in done.stderr
+
+
+def test_rates_are_of_peers_where_there_are_any() -> None:
+    """One's own picture comes at half the rate in a call, on purpose."""
+
+    def driver(name: str, **frames: int) -> SyntheticDriver:
+        return cast(
+            SyntheticDriver,
+            SimpleNamespace(terminal=name, streams={of: ReceivedStream(of, n) for of, n in frames.items()}),
+        )
+
+    assert _rates([driver("ada", ada=60)], 2.0) == [30.0]
+    assert _rates([driver("ada", ada=30, ben=60), driver("ben", ben=30, ada=50)], 2.0) == [30.0, 25.0]
