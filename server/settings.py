@@ -27,6 +27,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from server.generators import GeneratorName
 from signaling.protocol import IceServer
 from signaling.tokens import MIN_KEY_BYTES
 
@@ -220,7 +221,9 @@ class Settings(BaseSettings):
     )
 
     # ---- the picture
-    generator: Literal["mesh-warp"] = Field("mesh-warp", description="What generates the picture.")
+    generator: GeneratorName = Field(
+        "mesh-warp", description="What generates the picture: mesh-warp, or the network marionette."
+    )
     size: Annotated[Literal[256, 512], BeforeValidator(_whole_number)] = Field(
         256, description="Side of the generated picture in pixels: 256 or 512."
     )
@@ -238,6 +241,19 @@ class Settings(BaseSettings):
         24.0, gt=0, le=24 * 365, description="An uploaded target is deleted after this long (hours)."
     )
     max_uploads: int = Field(1000, ge=0, le=1_000_000, description="Uploaded targets kept at once.")
+
+    # ---- audit log
+    audit_enabled: bool = Field(
+        True, description="Keep a log of who was in which room behind which target; never pictures or texts."
+    )
+    audit_url: SecretStr = Field(
+        SecretStr(""),
+        examples=["postgresql://understudy:password@localhost/understudy"],
+        description="Database of the audit log; by default audit.db (SQLite) in data_dir.",
+    )
+    audit_retention_days: float = Field(
+        90.0, gt=0, le=3650, description="Entries of the audit log are deleted after this long (days)."
+    )
 
     @field_validator("join_key", "api_key", "metrics_secret", "turn_secret")
     @classmethod
@@ -313,7 +329,9 @@ class Settings(BaseSettings):
         return variables
 
 
-_NOT_FOR_WORKERS: Final = {"join_key", "api_key", "metrics_secret", "turn_urls", "turn_secret"}
+_NOT_FOR_WORKERS: Final = {
+    *("join_key", "api_key", "metrics_secret", "turn_urls", "turn_secret", "audit_url"),
+}
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from server import metrics
+from server.generators import dotted
 from server.media.aiortc_peer import AiortcPeerFactory
 from server.media.interfaces import Inference, PeerFactory
 from server.media.mends.vp8_encoder import bounds_for
@@ -362,6 +363,7 @@ def make_inference(settings: Settings, worker: Callable[[], Worker]) -> Inferenc
         store.load,
         settings.data_dir,
         size=settings.size,
+        generator=dotted(settings.generator),
         capacity=settings.worker_capacity,
         mark=MarkSettings(settings.mark_enabled, settings.mark_text, settings.mark_place),
         # The media side keeps the pace, evening out what comes unevenly; this is only a bound for it.

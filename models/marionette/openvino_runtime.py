@@ -20,12 +20,23 @@ from models.marionette.network import MarionetteNetwork, TargetCode
 from models.marionette.runtime import Float32, TorchRuntime
 from models.mesh_maps import MAPS_SIZE, mesh_pyramid
 
-__all__ = ["OpenVinoRuntime", "Precision"]
+__all__ = ["OpenVinoRuntime", "Precision", "bf16_is_fast"]
 
 Precision = Literal["bf16", "f32"]
 
 #: More threads than this cost more in waiting for each other than they bring at one frame.
 _MOST_THREADS: Final = 4
+
+
+def bf16_is_fast() -> bool:
+    """Whether this CPU has units for bfloat16.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+    """
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVinoRuntime:

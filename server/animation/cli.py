@@ -55,10 +55,10 @@ def animate(
     from models.templates.library import Library
     from server.animation.encode import format_of
     from server.animation.errors import AnimationError
-    from server.animation.generators import generator_of
     from server.animation.options import AnimationOptions
     from server.animation.render import Work, render
     from server.cli import load
+    from server.generators import load_generator
     from server.provenance import MarkSettings
     from server.targets.errors import PhotoRefused
 
@@ -94,7 +94,7 @@ def animate(
             )
             count = render(
                 work,
-                generator_of(loaded.generator),
+                load_generator(loaded.generator),
                 lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
             )
     except ValidationError as error:

@@ -90,15 +90,15 @@ def main() -> None:
 def _make(order: Order, answer: Any) -> int:
     from models.templates.library import Library
     from server.animation.clip import ClipLimits
-    from server.animation.generators import generator_of
     from server.animation.render import Work, render
     from server.animation.subjects import subject_of_photos, subject_of_target
+    from server.generators import load_generator
     from server.provenance import MarkSettings
     from server.targets.store import TargetStore
 
     library = Library(order.data_dir / "templates")
     templates = [library.find(name) for name in order.templates]
-    generator = generator_of(order.generator)
+    generator = load_generator(order.generator)
     generator(256)  # what it loads is not counted against the bound
     _bound_memory(order.memory_bytes)
     answer(stage="looking for the face", done=0, total=None)

@@ -20,6 +20,7 @@ from typing import Final
 import av
 
 from server import metrics
+from server.generators import dotted
 from server.inference.camera import UnusableFrame, copy_frame
 from server.inference.figures import PictureStats, dropped, measure, picture_stats
 from server.inference.host import HANG_S, InferenceHost
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["MESH_WARP", "CapacityExceeded", "GeneratedFrame", "InferenceClient", "PictureStats"]
 
-MESH_WARP: Final = "server.inference.pipeline:mesh_warp"
+MESH_WARP: Final = dotted("mesh-warp")
 _TICK_S: Final = 0.1
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,7 +15,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.generator import Generator
 from models.landmarks.detector import FaceDetector
 from models.landmarks.driver import DriverMotion, DriverTracker
 from models.landmarks.identity import few_shot
@@ -25,6 +23,7 @@ from models.templates.errors import TemplateError
 from models.templates.library import Library
 from models.templates.template import Template
 from models.templates.timeline import overlay, reaction
+from server.generators import load_generator
 from server.inference.memory import FrameReader, FrameWriter
 from server.inference.messages import CameraNote, InferenceSettings, Outcome, PictureNote
 from server.inference.preparation import Preparation, ReadyTarget
@@ -334,27 +333,6 @@ class Pipeline:
                 driver.epoch, note.since, note.time, outcome, landmark_s, generate_s, batch, detail
             ).pack()
         )
-
-
-def load_generator(name: str) -> Callable[[int], Generator]:
-    """The function behind a dotted name ``module:function``.
-
-    Raises:
-        ValueError: there is none.
-    """
-    module, _, function = name.partition(":")
-    try:
-        generator: Callable[[int], Generator] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{name!r} is no generator: {error}") from None
-    return generator
-
-
-def mesh_warp(size: int) -> Generator:
-    """The geometric generator."""
-    from models.mesh_warp import MeshWarpGenerator
-
-    return MeshWarpGenerator(size)
 
 
 def _sentence(what: str, error: Exception) -> str:

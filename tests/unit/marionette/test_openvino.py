@@ -17,7 +17,9 @@ pytest.importorskip("openvino", reason="OpenVINO is optional: pip install 'under
 def test_it_gives_torchs_pictures() -> None:
     """For targets of one photo and of two, in one batch."""
     torch.manual_seed(0)
-    network = MarionetteNetwork(NetworkConfig(width=4, attention_blocks=1, attention_channels=8, finest=4)).eval()
+    network = MarionetteNetwork(
+        NetworkConfig(width=4, attention_blocks=1, attention_channels=8, finest=4)
+    ).eval()
     for parameter in network.parameters():  # an untrained network ignores most of itself
         torch.nn.init.normal_(parameter, std=0.04)
     shown = np.stack([landmarks(9), landmarks(-5)])
