@@ -13,10 +13,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from collections import Counter as Count
+from collections.abc import Iterable
+from typing import Final, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import generate_latest
+
+from signaling.vocabulary import DriverState
 
 REGISTRY: Final = CollectorRegistry(auto_describe=True)
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -109,6 +120,9 @@ SESSION_ENDS: Final = Counter(
     registry=REGISTRY,
 )
 DRIVERS: Final = Gauge("understudy_drivers", "Drivers that hold an inference slot.", registry=REGISTRY)
+CAPACITY: Final = Gauge(
+    "understudy_worker_capacity", "Drivers that this media worker serves at once.", registry=REGISTRY
+)
 DRIVER_STATES: Final = Counter(
     "understudy_driver_states", "Changes of a driver's state, by the new state.", ["state"], registry=REGISTRY
 )
@@ -118,6 +132,31 @@ INFERENCE_RESTARTS: Final = Counter(
 SIGNALING_CONNECTIONS: Final = Counter(
     "understudy_signaling_connections", "Connections made to the signaling server.", registry=REGISTRY
 )
+
+
+class DriversByState:
+    """How many drivers are in each state now. The share without a face is one state's part of all."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._gauge = Gauge(
+            "understudy_drivers_by_state",
+            "Drivers by what their picture shows.",
+            ["state"],
+            registry=registry,
+        )
+        self.show(())
+
+    def show(self, states: Iterable[str]) -> None:
+        """Set all figures from the states that drivers are in."""
+        counts = Count(states)
+        for state in get_args(DriverState):
+            self._gauge.labels(state).set(counts[state])
+
+
+DRIVERS_BY_STATE: Final = DriversByState(REGISTRY)
+
+#: Processor time, memory, open files of the worker (its inference process is not in them).
+ProcessCollector(namespace="understudy_worker", registry=REGISTRY)
 
 
 def exposition() -> bytes:

@@ -46,7 +46,7 @@ def run_serve(settings: Settings) -> int:
     Raises:
         UserError: the address cannot be listened on, or others could reach it and would be let in unasked.
     """
-    configure_logging(settings.log_level, "serve")
+    configure_logging(settings.log_level, "serve", settings.log_format)
     require_guard(settings)
     with _listening_socket(settings) as listener:
         return _run(_serve(settings, listener))
@@ -58,7 +58,7 @@ def run_signaling(settings: Settings) -> int:
     Raises:
         UserError: the address cannot be listened on, or others could reach it and would be let in unasked.
     """
-    configure_logging(settings.log_level, "signaling")
+    configure_logging(settings.log_level, "signaling", settings.log_format)
     require_guard(settings)
     with _listening_socket(settings) as listener:
         return _run(_signaling(settings, listener))
@@ -70,7 +70,7 @@ def run_media_worker(settings: Settings, *, child: bool) -> int:
     Args:
         child: it belongs to ``understudy serve`` and ends with it.
     """
-    configure_logging(settings.log_level, "worker")
+    configure_logging(settings.log_level, "worker", settings.log_format)
     if child:
         die_with_parent()
     from server.worker import run_worker

@@ -28,6 +28,7 @@ from pydantic_settings import (
 )
 
 from server.generators import GeneratorName
+from server.logs import LogFormat
 from signaling.protocol import IceServer
 from signaling.tokens import MIN_KEY_BYTES
 
@@ -112,6 +113,9 @@ class Settings(BaseSettings):
     )
     log_level: Annotated[LogLevel, BeforeValidator(_lowered)] = Field(
         "info", description="Least severity that is logged: debug, info, warning or error."
+    )
+    log_format: Annotated[LogFormat, BeforeValidator(_lowered)] = Field(
+        "text", description="How log lines are written: text, or json for a log collector."
     )
     allowed_origins: Annotated[list[str], NoDecode, BeforeValidator(_listed)] = Field(
         default_factory=list,

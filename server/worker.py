@@ -25,6 +25,7 @@ from server.media.mends.vp8_encoder import bounds_for
 from server.media.service import Limits, MediaService
 from server.signaling_link import SignalingLink
 from server.worker_status import StatusPage
+from signaling.log_context import log_context
 from signaling.protocol import (
     DriverGone,
     DriverReact,
@@ -128,6 +129,7 @@ class Worker:
             RefusedError: signaling does not take this worker.
         """
         abort = abort or asyncio.Event()
+        metrics.CAPACITY.set(self.settings.capacity)
         if self.status is not None:
             await self.status.start()
         stopping = asyncio.create_task(stop.wait())
@@ -189,6 +191,7 @@ class Worker:
             return
         metrics.DRIVER_STATES.labels(state).inc()
         self._statuses[terminal] = status
+        metrics.DRIVERS_BY_STATE.show(status.state for status in self._statuses.values())
         self._send(status)
 
     def picture_ready(self, terminal: str) -> None:
@@ -198,12 +201,14 @@ class Worker:
     # ------------------------------------------------------------ from signaling
 
     def _obey(self, command: Any) -> None:
-        try:
-            self._carry_out(command)
-        except RefusedError:
-            raise
-        except Exception:  # one command that fails is no reason to end all calls
-            logger.exception("A command of signaling failed: %s", command.type)
+        terminal, session = getattr(command, "terminal", None), getattr(command, "session", None)
+        with log_context(terminal=terminal, session=session):
+            try:
+                self._carry_out(command)
+            except RefusedError:
+                raise
+            except Exception:  # one command that fails is no reason to end all calls
+                logger.exception("A command of signaling failed: %s", command.type)
 
     def _carry_out(self, command: Any) -> None:
         match command:
@@ -219,6 +224,7 @@ class Worker:
                 self._media.react(command.terminal, command.template)
             case DriverGone():
                 self._statuses.pop(command.terminal, None)
+                metrics.DRIVERS_BY_STATE.show(status.state for status in self._statuses.values())
                 self._media.forget(command.terminal)
             case SessionSignal():
                 self._media.signal(command)
@@ -235,6 +241,7 @@ class Worker:
         self._send(self._load())
         for terminal in [terminal for terminal in self._statuses if not self._media.knows(terminal)]:
             del self._statuses[terminal]
+        metrics.DRIVERS_BY_STATE.show(status.state for status in self._statuses.values())
         for status in self._statuses.values():
             self._send(status)
         logger.info("Registered with signaling as %s.", self.settings.worker_id)

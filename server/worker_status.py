@@ -1,4 +1,4 @@
-"""The worker's own /metrics and /healthz, on the loopback address."""
+"""The worker's own /metrics, /healthz and /readyz, on the loopback address."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StatusPage:
 
     Args:
         port: on 127.0.0.1; 0 takes a free one.
-        health: gives what /healthz says, as JSON can hold it.
+        health: gives what /healthz says, as JSON can hold it; ``registered`` and ``draining`` make /readyz.
     """
 
     def __init__(self, port: int, health: Callable[[], dict[str, Any]]) -> None:
@@ -32,6 +32,7 @@ class StatusPage:
         app = web.Application()
         app.router.add_get("/metrics", self._serve_metrics)
         app.router.add_get("/healthz", self._serve_health)
+        app.router.add_get("/readyz", self._serve_readiness)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
         await runner.setup()
         try:
@@ -53,3 +54,9 @@ class StatusPage:
 
     async def _serve_health(self, request: web.Request) -> web.Response:
         return web.json_response(self._health())
+
+    async def _serve_readiness(self, request: web.Request) -> web.Response:
+        """Ready: inference has started, signaling has registered it, and it is not draining."""
+        health = self._health()
+        ready = health["registered"] and not health["draining"]
+        return web.json_response(health, status=200 if ready else 503)

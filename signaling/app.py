@@ -22,6 +22,7 @@ from signaling.connection import Connection, Socket
 from signaling.effects import CLOSE_POLICY, Close, Effect, Record, Send, Tally
 from signaling.gate import Gate
 from signaling.grants import Grant
+from signaling.log_context import log_context
 from signaling.metrics import Metrics
 from signaling.protocol import (
     TERMINAL_MESSAGE,
@@ -285,7 +286,10 @@ class Signaling:
         except ProtocolError as error:
             effects = board.refuse(number, error.code, error.message, error.re, now)
         except Exception:
-            logger.exception("A terminal's message failed")
+            terminal = board.state.by_connection.get(number)
+            known = None if terminal is None else terminal.id
+            with log_context(terminal=known, call=self._calls_of(known)):
+                logger.exception("A terminal's message failed")
             effects = board.refuse(number, ErrorCode.INTERNAL, INTERNAL_SENTENCE, None, now)
         self._perform(effects)
 
@@ -338,13 +342,27 @@ class Signaling:
                         self._connections[number].close(code, reason)
                 case Tally():
                     self._metrics.count(effect)
-                case Record(connection=number) if self._on_record is not None:
+                case Record(connection=number):
+                    self._log(effect)
                     connection = self._connections.get(number or 0)
-                    self._on_record(effect, None if connection is None else connection.address)
+                    if self._on_record is not None:
+                        self._on_record(effect, None if connection is None else connection.address)
+
+    def _log(self, record: Record) -> None:
+        """One line for operators: what happened to which terminal, in which of its calls; never who it is."""
+        with log_context(terminal=record.terminal, call=self._calls_of(record.terminal)):
+            logger.info("%s%s", record.event, f" ({record.detail})" if record.detail else "")
+
+    def _calls_of(self, terminal_id: str | None) -> str | None:
+        """The calls that a terminal is in now, by comma."""
+        terminal = self.switchboard.state.terminals.get(terminal_id or "")
+        return None if terminal is None else ",".join(call.id for call in terminal.calls())
 
     async def _tick(self) -> None:
         while True:
+            due = time.monotonic() + self.config.tick_s
             await asyncio.sleep(self.config.tick_s)
+            self._metrics.event_loop_lag.observe(max(0.0, time.monotonic() - due))
             try:
                 self._perform(self.switchboard.tick(time.monotonic()))
             except Exception:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter as Count
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -34,7 +34,14 @@ class Metrics:
             "reconnect": counter("reconnects", "Hellos with a resume token.", "outcome"),
             "connection": counter("connections", "WebSocket connections by how they ended.", "end"),
         }
+        self.event_loop_lag = Histogram(
+            "understudy_signaling_event_loop_lag_seconds",
+            "How late signaling's event loop runs a timer.",
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
+            registry=registry,
+        )
         registry.register(_StateCollector(state))
+        ProcessCollector(namespace="understudy_signaling", registry=registry)
 
     def count(self, tally: Tally) -> None:
         """Count one event."""
@@ -71,6 +78,25 @@ class _StateCollector(Collector):
             {key: calls[key] for key in (("video", "reenacted"), ("video", "direct"), ("text", "reenacted"))},
         )
         yield gauge("relay_requests_open", "Relay requests ringing.", [], {(): ringing})
-        connected = sum(worker.connection is not None for worker in state.workers.values())
+        connected = len(state.worker_by_connection)
         yield gauge("workers", "Media workers connected.", [], {(): connected})
+        reachable = [worker for worker in state.workers.values() if worker.connection is not None]
+        yield gauge(
+            "worker_capacity",
+            "Terminals that a connected media worker takes.",
+            ["worker"],
+            {(w.id,): w.capacity for w in reachable},
+        )
+        yield gauge(
+            "worker_free_places",
+            "Terminals that connected media workers take besides those they have; none while one drains.",
+            ["worker"],
+            {(w.id,): 0 if w.draining or w.full else w.capacity - len(w.drivers) for w in reachable},
+        )
+        yield gauge(
+            "worker_draining",
+            "1 while a media worker finishes its calls and takes no more.",
+            ["worker"],
+            {(w.id,): int(w.draining) for w in reachable},
+        )
         yield gauge("worker_drivers", "Terminals given to a media worker.", ["worker"], drivers)

@@ -22,6 +22,7 @@ from typing import Final
 
 from server.inference.messages import Channel, InferenceSettings, LastWords, Order, Ready
 from server.inference.process import HEARTBEAT_S
+from server.logs import log_format
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class _Child:
         arguments = asdict(settings) | {
             "gentle": gentle,
             "log_level": logging.getLevelName(logger.getEffectiveLevel()).lower(),
+            "log_format": log_format(),
         }
         command = [sys.executable, "-m", "server.inference.process", json.dumps(arguments)]
         # A pipe as standard input: its end tells the process that its parent is gone. Started from the event

@@ -198,7 +198,7 @@ def main() -> None:
     # It has no children and nothing to put in order: ends at once, also when the model hangs.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     values = json.loads(sys.argv[1])
-    configure_logging(values.pop("log_level"), "inference")
+    configure_logging(values.pop("log_level"), "inference", values.pop("log_format"))
     gentle = values.pop("gentle")
     settings = InferenceSettings(**(values | {"mark": MarkSettings(**values["mark"])}))
     channel = Channel(socket.socket(fileno=int(sys.argv[2])))
