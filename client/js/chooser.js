@@ -16,10 +16,11 @@ export class TargetChooser {
     const handlers = {
       onSelect: (id) => this.choose(id),
       onUpload: () => this.upload.open(),
-      onDelete: (target) => this.#askDelete(target),
+      onDelete: (target) => this.askDelete(target),
       onRetry: () => this.targets.load(),
     };
     this.galleries = ["#lobby-gallery", "#call-gallery"].map((selector) => new Gallery($(selector), handlers));
+    this.listeners = [];
     this.doomed = null;
     onAction("delete-confirm", () => this.#delete());
   }
@@ -31,6 +32,11 @@ export class TargetChooser {
     if (!target && this.targets.builtIn.length > 0) this.onSelect(this.targets.builtIn[0].id);
     await this.targets.refreshOwn();
     this.#fallBack();
+  }
+
+  /** Call `listener(targets)` after each change of the lists. */
+  subscribe(listener) {
+    this.listeners.push(listener);
   }
 
   #ready(target) {
@@ -67,9 +73,11 @@ export class TargetChooser {
   #render() {
     for (const gallery of this.galleries) gallery.show(this.targets);
     this.update(this.store.state);
+    for (const listener of this.listeners) listener(this.targets);
   }
 
-  #askDelete(target) {
+  /** Ask whether an upload is to be deleted, and delete it. */
+  askDelete(target) {
     this.doomed = target;
     setText($("#delete-text"), t("deleteText", { name: target.name }));
     openDialog($("#delete-dialog"));

@@ -1,5 +1,6 @@
 // Starts the page: puts the parts together, reads the address, and goes on with an interrupted call.
 
+import { AnimateView } from "./animate.js";
 import { CallView } from "./call.js";
 import { Chat } from "./chat.js";
 import { Controller } from "./controller.js";
@@ -102,13 +103,15 @@ const reactions = new Reactions({
   say: toast,
 });
 const chooser = new TargetChooser({ store, onSelect: (id) => controller.selectTarget(id) });
+const animateView = new AnimateView({ chooser, templates });
 
 // ------------------------------------------------------------------------------------ what is shown
 
 function showTitle() {
   const unread = chat.unread > 0 ? `(${chat.unread}) ` : "";
   const room = store.state.phase === "room" ? `${store.state.room ?? ""} · ` : "";
-  document.title = `${unread}${room}Understudy`;
+  const view = document.body.dataset.view === "animate" ? `${t("animateTitle")} · ` : "";
+  document.title = `${unread}${room}${view}Understudy`;
 }
 
 let shownPhase = null;
@@ -128,7 +131,7 @@ function showPhase(state) {
   const moved = shownPhase !== null;
   shownPhase = state.phase;
   const over = state.phase === "ended" || state.phase === "error";
-  $("#lobby").hidden = state.phase !== "lobby";
+  showView();
   $("#call").hidden = state.phase !== "room";
   $("#ended").hidden = !over;
   if (state.phase !== "room") for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
@@ -143,6 +146,37 @@ function showPhase(state) {
   }
   if (moved) $({ room: "#call-title", lobby: "#name" }[state.phase] ?? "#ended-title").focus();
 }
+
+/** Outside of calls the address says which view is shown: `#animate`, or the lobby. */
+function showView() {
+  const isOutside = store.state.phase === "lobby";
+  const animates = isOutside && location.hash === "#animate";
+  const moved = isOutside && (document.body.dataset.view ?? "lobby") !== (animates ? "animate" : "lobby");
+  document.body.dataset.view = animates ? "animate" : "lobby";
+  $("#lobby").hidden = !isOutside || animates;
+  $("#animate").hidden = !animates;
+  animateView.toggle(animates);
+  return moved;
+}
+
+// The camera is no business of that view: it is off there, and back as it was in the lobby.
+let shut = null;
+
+addEventListener("hashchange", () => {
+  if (!showView()) return;
+  const animates = document.body.dataset.view === "animate";
+  scrollTo(0, 0);
+  showTitle();
+  $(animates ? "#animate-title" : "#lobby-title").focus();
+  if (animates && connected) {
+    shut = ["camera", "microphone"].filter((kind) => media[kind].on);
+    for (const kind of shut) media.set(kind, false);
+  } else if (!animates) {
+    for (const kind of shut ?? []) media.set(kind, true);
+    shut = null;
+    connect();
+  }
+});
 
 // ------------------------------------------------------------------------------------ what people do
 
@@ -243,7 +277,18 @@ addEventListener("pageshow", (event) => {
 
 // ------------------------------------------------------------------------------------ the start
 
+let connected = false;
+
+/** Ask for the devices and open the line, once: not for somebody who came to bring a photo to life. */
+function connect() {
+  if (connected) return;
+  connected = true;
+  media.start();
+  signaling.connect(lobby.name() || t("guest"));
+}
+
 async function start() {
+  showView();
   const devices = local.get("devices", {});
   for (const kind of ["camera", "microphone"]) media[kind].deviceId = devices[kind] ?? null;
   const kept = await claimTab(tab);
@@ -260,9 +305,8 @@ async function start() {
     tab.set("target", target); // a reload goes on with it
     store.dispatch({ type: "local/me", target });
   }
-  media.start();
   if (going || rejoin || address.join) join({ room, name: name || t("guest") });
-  signaling.connect(name || t("guest"));
+  if (document.body.dataset.view !== "animate") connect();
   await Promise.all([chooser.load(), templates.load()]);
 }
 

@@ -105,7 +105,7 @@ export class Targets {
     form.append("consent_text", consent);
     if (name) form.append("name", name);
     for (const file of files) form.append("photos", file, file.name);
-    const { status, text } = await post(form, onProgress, signal);
+    const { status, text } = await postForm(PATH, form, onProgress, signal);
     const target = readUpload(status, text);
     const { id, image, expires_at } = target;
     rememberTarget({ id, name: target.name || name, image, expires_at });
@@ -125,17 +125,23 @@ export class Targets {
   }
 }
 
-/** fetch() tells nothing of an upload's progress, XMLHttpRequest does. */
-function post(form, onProgress, signal) {
+/**
+ * Send a form; fetch() tells nothing of an upload's progress, XMLHttpRequest does.
+ *
+ * @returns {Promise<{status: number, text: string, retryAfter: number}>} `status` 0 without an answer; seconds
+ */
+export function postForm(path, form, onProgress, signal) {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
-    request.open("POST", PATH);
+    request.open("POST", path);
     for (const [name, value] of Object.entries(bearing(tab))) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => {
       if (event.lengthComputable) onProgress(event.loaded / event.total);
     };
-    request.onload = () => resolve({ status: request.status, text: request.responseText });
-    request.onerror = request.onabort = request.ontimeout = () => resolve({ status: 0, text: "" });
+    const done = (status, text) =>
+      resolve({ status, text, retryAfter: Number(status && request.getResponseHeader("Retry-After")) || 0 });
+    request.onload = () => done(request.status, request.responseText);
+    request.onerror = request.onabort = request.ontimeout = () => done(0, "");
     signal?.addEventListener("abort", () => request.abort());
     request.send(form);
   });

@@ -4,7 +4,7 @@ import { $, icon, make, openDialog, setText } from "./dom.js";
 import { knows, t } from "./strings.js";
 import { checkPhotos, formatNames, UploadError } from "./targets.js";
 
-/** The upload dialog. `onReady(target)` is called with each new target. */
+/** The upload dialog. `onReady(target, files)` is called with each new target and the photos it was made of. */
 export class UploadDialog {
   constructor({ targets, onReady }) {
     Object.assign(this, { targets, onReady });
@@ -24,7 +24,9 @@ export class UploadDialog {
     this.#wireDrop();
   }
 
-  open() {
+  /** Let a person choose photos; `onReady` instead of the usual one is told of the target this time. */
+  open(onReady = this.onReady) {
+    this.ready = onReady;
     const { max_photos: max, ttl_h: hours = 24 } = this.targets.limits;
     setText($("#upload-hint"), t("uploadHint", { max, hours, formats: this.#formats(), size: this.#megabytes() }));
     $("#photos").accept = this.targets.limits.formats.join(",");
@@ -140,7 +142,7 @@ export class UploadDialog {
       const known = this.targets.find(target.id) ?? target;
       this.abort = null;
       this.dialog.close();
-      this.onReady(known);
+      this.ready(known, [...this.files]);
     } catch (error) {
       if (!signal.aborted) this.#failed(error);
     } finally {
