@@ -26,6 +26,7 @@ from server.api_errors import ApiError, error_of_status
 from server.api_limits import RateLimiter, client_address
 from server.api_metrics import ApiMetrics
 from server.api_upload import Upload, UploadedPhoto, UploadLimits, read_upload
+from server.audit.service import note
 from server.targets.decode import too_large
 from server.targets.errors import PhotoRefused, PreparationFailed
 from server.targets.pool import PreparationPool
@@ -136,6 +137,7 @@ class TargetsApi:
             raise _unknown() from None
         except TargetProtected:
             raise ApiError(403, "protected", "Built-in targets cannot be deleted.") from None
+        note(request, "target.deleted", target=request.match_info["id"])
         return web.Response(status=204)
 
     async def create(self, request: web.Request) -> web.Response:
@@ -164,6 +166,7 @@ class TargetsApi:
             if not upload.photos:
                 raise ApiError(400, "no_photos", "Send at least one photo.")
             record = await self._prepared(upload, consent)
+            note(request, "target.uploaded", target=record.id, detail=consent.statement)
         finally:
             self._uploading -= 1
         self._metrics.uploads.labels("created").inc()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -11,7 +10,8 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from server.api_errors import ApiError
-from signaling.grants import Grant, Role
+from server.audit.service import note
+from signaling.grants import Role
 from signaling.tokens import mint
 from signaling.vocabulary import DisplayName, RoomName
 
@@ -44,12 +44,10 @@ class TokensApi:
 
     Args:
         join_key: signs the tokens.
-        on_minted: told of each token that was made, with the address of who asked.
     """
 
-    def __init__(self, join_key: str, on_minted: Callable[[Grant, web.Request], None] | None = None) -> None:
+    def __init__(self, join_key: str) -> None:
         self._join_key = join_key
-        self._on_minted = on_minted
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Put the handler into an application."""
@@ -70,8 +68,7 @@ class TokensApi:
             )
         except ValidationError as error:
             raise ApiError(400, "bad_request", _first_fault(error)) from None
-        if self._on_minted is not None:
-            self._on_minted(grant, request)
+        note(request, "token.minted", detail=grant.role, grant=grant)
         expires = datetime.fromtimestamp(grant.expires_at, UTC).isoformat().replace("+00:00", "Z")
         body: dict[str, Any] = {
             "token": token,

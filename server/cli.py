@@ -31,7 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # its tracebacks print local variables, secrets among them
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+audit = typer.Typer(help="The log of who did what.", no_args_is_help=True, rich_markup_mode="markdown")
 app.add_typer(bench, name="bench")
+app.add_typer(audit, name="audit")
 app.add_typer(landmarks, name="landmarks")
 app.add_typer(dataset, name="dataset")
 app.add_typer(train, name="train")
@@ -155,6 +157,53 @@ def token(
     typer.echo(make_token(key, room=room, name=name, is_host=host_role, hours=hours, url=url))
 
 
+@audit.command("show")
+def audit_show(
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="The newest so many.")] = 50,
+    hours: Annotated[float | None, typer.Option("--hours", min=0, help="Of the last so many hours.")] = None,
+    room: Annotated[str | None, typer.Option("--room", help="Of this room.")] = None,
+    target: Annotated[str | None, typer.Option("--target", help="Of this target (its id or hash).")] = None,
+    event: Annotated[str | None, typer.Option("--event", help="Such as room.entered.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Show who was in which room behind which target, the newest last."""
+    loaded = load(config, settings)
+    from server.audit.commands import show
+
+    show(loaded.settings, limit=limit, hours=hours, room=room, target=target, event=event, as_json=as_json)
+
+
+@audit.command("purge")
+def audit_purge(
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    days: Annotated[
+        float | None, typer.Option("--days", min=0, help="Older than this; else `audit_retention_days`.")
+    ] = None,
+) -> None:
+    """Delete old entries now; a running service does so every hour by itself."""
+    loaded = load(config, settings)
+    from server.audit.commands import purge
+
+    purge(loaded.settings, days)
+
+
+@app.command()
+def forget(
+    target: Annotated[str, typer.Argument(help="Id of an uploaded target.")],
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Delete all that concerns a target: pictures, landmarks, consent, and all that was logged of it."""
+    loaded = load(config, settings, data_dir=data_dir)
+    from server.audit.commands import forget_target
+
+    forget_target(loaded.settings, target)
+
+
 @app.command("settings")
 def show_settings(
     config: ConfigOption = None,
@@ -207,7 +256,7 @@ def bench_call(
     with each other, that send a pre-encoded film by WebRTC and count the pictures that come back. They run
     on the same machine: what they take of it stands in the last column.
 
-    - **fps**: pictures received a second by each stream, the median and the least of them
+    - **fps**: pictures of the peer received a second, the median and the least of all streams
     - **new fps**: generated pictures a second and driver; the others repeat a former one
     - **age**: from the driver's decoded camera frame until its picture is handed to the encoder
     - **frame**: the part of this from decoded frame to generated frame

@@ -11,6 +11,7 @@ from server.api_access import access_config
 from server.api_animate import AnimateApiOptions
 from server.api_targets import TargetsApiOptions
 from server.app import AppConfig, build_app
+from server.audit.service import AUDIT, AuditLog
 from server.exposure import is_local_only
 from server.provenance import MarkSettings
 from server.settings import Settings
@@ -55,7 +56,13 @@ def compose(settings: Settings, *, needs_worker: bool) -> web.Application:
             ),
         )
     )
-    signaling = setup_signaling(app, signaling_config(settings), registry)
+    on_record = None
+    if settings.audit_enabled:
+        log = AuditLog(settings, registry)
+        app[AUDIT] = log
+        app.cleanup_ctx.append(log.lifespan)
+        on_record = log.signaling_record
+    signaling = setup_signaling(app, signaling_config(settings), registry, on_record)
     return app
 
 

@@ -1,0 +1,110 @@
+"""``understudy audit show``, ``audit purge`` and ``forget``."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from server.audit.database import AuditDatabase, database_url
+from server.audit.entries import AuditEntry, target_hash
+from server.errors import UserError
+from server.settings import Settings
+from server.targets.store import TargetProtected, TargetStore, TargetUnknown
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_HASH_SHOWN = 12
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[AuditDatabase]:
+    try:
+        database = AuditDatabase(database_url(settings.audit_url.get_secret_value(), settings.data_dir))
+        try:
+            yield database
+        finally:
+            database.close()
+    except (SQLAlchemyError, OSError) as error:
+        cause = getattr(error, "orig", None) or error
+        raise UserError(f"The audit log cannot be reached: {cause}") from None
+
+
+def show(
+    settings: Settings,
+    *,
+    limit: int,
+    hours: float | None,
+    room: str | None,
+    target: str | None,
+    event: str | None,
+    as_json: bool,
+) -> None:
+    """Print entries, oldest first.
+
+    Args:
+        settings: where the log is.
+        limit: the newest so many.
+        hours: of the last so many.
+        room, event: of these alone.
+        target: of this target alone, by id or hash.
+        as_json: one object a line.
+    """
+    since = None if hours is None else time.time() - hours * 3600
+    wanted = None if target is None else target if _HASH.fullmatch(target) else target_hash(target)
+    with _opened(settings) as database:
+        entries = database.read(limit=limit, since=since, room=room, target=wanted, event_name=event)
+    if as_json:
+        for entry in entries:
+            print(json.dumps({"when": _when(entry), **asdict(entry)}))
+        return
+    table = Table("when", "event", "who", "from", "room", "target", "detail", box=SIMPLE)
+    for entry in entries:
+        who = " ".join(filter(None, (entry.name, entry.terminal, entry.token)))
+        cells = (who, entry.address, entry.room, (entry.target or "")[:_HASH_SHOWN], entry.detail)
+        table.add_row(_when(entry), entry.event, *(escape(cell or "") for cell in cells))
+    Console().print(table)
+
+
+def purge(settings: Settings, days: float | None) -> None:
+    """Delete entries older than ``days``, by default than the settings say."""
+    days = settings.audit_retention_days if days is None else days
+    with _opened(settings) as database:
+        deleted = database.purge(time.time() - days * 86400)
+    Console().print(f"Deleted {deleted} entries older than {days:g} days.")
+
+
+def forget_target(settings: Settings, target: str) -> None:
+    """Delete a target and all that was logged of it; what remains says that something was forgotten.
+
+    Raises:
+        UserError: it is built in, or neither the target nor anything logged of it was there.
+    """
+    store = TargetStore(settings.data_dir)
+    try:
+        store.delete(target)
+        deleted = True
+    except TargetProtected:
+        raise UserError(f"{target} is built in: nobody's photos are in it.") from None
+    except TargetUnknown:  # it may have expired, and be in the log still
+        deleted = False
+    with _opened(settings) as database:
+        entries = database.forget(target_hash(target))
+        if not deleted and not entries:
+            raise UserError("There is no such target, and nothing was logged of it.")
+        database.write([AuditEntry(event="target.forgotten", detail=f"{entries} entries")])
+    pictures = "Deleted its pictures" if deleted else "Its pictures were gone already"
+    Console().print(f"{pictures}; deleted {entries} entries of the audit log.")
+
+
+def _when(entry: AuditEntry) -> str:
+    return datetime.fromtimestamp(entry.at, UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
