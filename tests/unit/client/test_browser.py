@@ -52,6 +52,9 @@ class ScriptedServer:
         app.router.add_get("/api/targets/{id}/image", self._image)
         app.router.add_get("/api/config", self._config)
         app.router.add_get("/api/templates", self._templates)
+        app.router.add_post("/api/animate", self._animate)
+        app.router.add_get("/api/animate/{id}/events", self._events)
+        app.router.add_delete("/api/animate/{id}", self._events)
         app.router.add_get("/ws", self._talk)
         self.server = TestServer(app)
 
@@ -84,6 +87,13 @@ class ScriptedServer:
 
     async def _templates(self, request: web.Request) -> web.Response:
         return web.json_response({"templates": TEMPLATES})
+
+    async def _events(self, request: web.Request) -> web.Response:
+        failed = 'event: failed\ndata: {"error": {"code": "unavailable", "message": ""}}\n\n'
+        return web.Response(text=failed, content_type="text/event-stream")
+
+    async def _animate(self, request: web.Request) -> web.Response:
+        return web.json_response({"id": "job", "events": "/api/animate/job/events"}, status=202)
 
     async def _config(self, request: web.Request) -> web.Response:
         return web.json_response({"upload": {"max_photos": 2, "max_bytes": 1000, "formats": ["image/png"]}})
@@ -391,6 +401,27 @@ async def test_notices_hide_nothing(page: Page, server: ScriptedServer) -> None:
             await page.keyboard.press("m")
             await expect(page.locator(".toast")).to_be_visible()
             assert await page.evaluate(UNDER_NOTICES) == [], (width, height)
+
+
+async def test_animate_view_asks_for_no_camera_and_fits(page: Page, server: ScriptedServer) -> None:
+    """The view has names for all, fits narrow screens, and opens neither line nor camera."""
+    await page.goto(f"{server.url}#animate")
+    await expect(page.locator("#animate-gallery input:checked")).to_have_count(1)
+    await expect(page.locator(".expression")).to_have_count(len(TEMPLATES))
+    assert await _nameless(page) == []
+    for width in (320, 768, 1200):
+        await page.set_viewport_size({"width": width, "height": 800})
+        assert await _overflow(page) <= 0, width
+        assert await _small_buttons(page) == []
+    await page.locator('[data-expression="happy"]').focus()
+    await page.keyboard.press("Space")
+    await page.locator('[data-expression="own-3"]').click()
+    await expect(page.locator("#sequence")).to_have_text("Happy → Own 3")
+    await expect(page.locator("#seconds-value")).to_have_text("4.0 s")
+    assert server.heard == []
+    await page.locator('a[href="#lobby"]').click()
+    await server.until_heard("media.signal", channel="publish")
+    await expect(page.locator("#raw")).to_be_visible()
 
 
 # Tracks of the page's camera and where each may be looked at or sent.
