@@ -32,6 +32,8 @@ from server.animation.worker import Order
 from server.api_errors import ApiError, error_of_status
 from server.api_limits import RateLimiter, client_address
 from server.api_upload import ClipSink, Upload, UploadLimits, read_upload
+from server.audit.entries import OF_TARGET, target_hash
+from server.audit.service import note
 from server.provenance import MarkSettings
 from server.targets.store import TargetStore, TargetUnknown
 
@@ -44,6 +46,7 @@ _CONTENT_TYPES: Final[Mapping[str, str]] = {
     "webp": "image/webp",
 }
 _FIELDS: Final = frozenset({"seconds", "fps", "intensity", "play", "size", "whole"})
+_STATEMENT_CHARACTERS: Final = 2000
 _KNOWN_FIELDS: Final = _FIELDS | {"target", "templates", "format", "consent", "consent_text"}
 _EVENT_PAUSE_S: Final = 0.1
 _HEARTBEAT_S: Final = 15.0
@@ -245,7 +248,10 @@ class AnimateApi:
             max_driver_s=options.max_clip_s,
             timeout_s=options.jobs.timeout_s,
         )
-        return await self._with_subject(order, upload, job)
+        order = await self._with_subject(order, upload, job)
+        statement = None if order.target else upload.fields["consent_text"].strip()[:_STATEMENT_CHARACTERS]
+        note(request, "animation.ordered", target=order.target, detail=statement)
+        return order
 
     def _chosen(self, upload: Upload) -> AnimationOptions:
         given = {name: value for name, value in upload.fields.items() if name in _FIELDS and value.strip()}
@@ -279,6 +285,8 @@ class AnimateApi:
             except TargetUnknown:
                 message = "There is no such target, or it has been deleted."
                 raise ApiError(404, "target_unknown", message) from None
+            # By this `understudy forget` finds what was made of a target.
+            await asyncio.to_thread((job.folder / OF_TARGET).write_text, target_hash(target))
             return order.model_copy(update={"target": target})
         if not upload.consented or not upload.fields.get("consent_text", "").strip():
             raise ApiError(

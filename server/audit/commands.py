@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -17,7 +19,7 @@ from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from server.audit.database import AuditDatabase, database_url
-from server.audit.entries import AuditEntry, target_hash
+from server.audit.entries import OF_TARGET, AuditEntry, target_hash
 from server.errors import UserError
 from server.settings import Settings
 from server.targets.store import TargetProtected, TargetStore, TargetUnknown
@@ -84,7 +86,7 @@ def purge(settings: Settings, days: float | None) -> None:
 
 
 def forget_target(settings: Settings, target: str) -> None:
-    """Delete a target and all that was logged of it; what remains says that something was forgotten.
+    """Delete a target, what was animated of it and all that was logged of it; log that something was forgotten.
 
     Raises:
         UserError: it is built in, or neither the target nor anything logged of it was there.
@@ -97,13 +99,28 @@ def forget_target(settings: Settings, target: str) -> None:
         raise UserError(f"{target} is built in: nobody's photos are in it.") from None
     except TargetUnknown:  # it may have expired, and be in the log still
         deleted = False
+    animations = _forget_animations(settings.data_dir, target_hash(target))
     with _opened(settings) as database:
         entries = database.forget(target_hash(target))
-        if not deleted and not entries:
+        if not deleted and not animations and not entries:
             raise UserError("There is no such target, and nothing was logged of it.")
         database.write([AuditEntry(event="target.forgotten", detail=f"{entries} entries")])
     pictures = "Deleted its pictures" if deleted else "Its pictures were gone already"
-    Console().print(f"{pictures}; deleted {entries} entries of the audit log.")
+    Console().print(f"{pictures}; deleted {animations} animations and {entries} entries of the audit log.")
+
+
+def _forget_animations(data_dir: Path, hashed: str) -> int:
+    """Delete the animations that were made of a target; their number."""
+    found = 0
+    for path in (data_dir / "animations").glob(f"*/{OF_TARGET}"):
+        try:
+            if path.read_text() != hashed:
+                continue
+        except OSError:  # it has just expired
+            continue
+        shutil.rmtree(path.parent, ignore_errors=True)
+        found += 1
+    return found
 
 
 def _when(entry: AuditEntry) -> str:

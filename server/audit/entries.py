@@ -9,6 +9,8 @@ from typing import Final
 
 from signaling.effects import Record
 
+#: In an animation's folder: names the target that it is made of by its hash.
+OF_TARGET: Final = "target"
 _DOMAIN: Final = b"understudy target\0"
 
 
@@ -29,7 +31,7 @@ class AuditEntry:
         at: seconds since the epoch.
         event: ``terminal.arrived``, ``terminal.gone``, ``room.entered``, ``room.left``, ``call.joined``,
             ``call.left``, ``target.selected``, ``target.uploaded``, ``target.deleted``, ``target.forgotten``,
-            ``token.minted``, ``access.denied``.
+            ``animation.ordered``, ``token.minted``, ``access.denied``.
         terminal: id of the terminal.
         name: that others saw.
         token: id of the join token.

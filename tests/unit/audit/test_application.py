@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
 from typer.testing import CliRunner
 
@@ -147,6 +148,27 @@ async def test_log_can_be_switched_off(start: Start, tmp_path: Path) -> None:
     assert kept(tmp_path) == []
 
 
+async def test_animations_record_consent_or_whose_face(start: Start, tmp_path: Path, photo: Any) -> None:
+    client = await start()
+    target = kept_target(Settings(data_dir=tmp_path))
+    for field in (("photos", encoded(photo)), ("target", target)):
+        data = FormData(default_to_multipart=True)
+        data.add_field("templates", "happy")
+        data.add_field(*field, **({"filename": "a.jpg"} if field[0] == "photos" else {}))
+        if field[0] == "photos":
+            data.add_field("consent", "true")
+            data.add_field("consent_text", STATEMENT)
+        async with client.post("/api/animate", data=data) as response:
+            assert response.status == 202, await response.text()
+            job = (await response.json())["id"]
+    assert (tmp_path / "animations" / job / "target").read_text() == target_hash(target)
+    await client.close()
+    assert [(e.event, e.target, e.detail) for e in logged(tmp_path)] == [
+        ("animation.ordered", None, STATEMENT),
+        ("animation.ordered", target_hash(target), None),
+    ]
+
+
 # ------------------------------------------------------------ commands
 
 
@@ -166,12 +188,16 @@ def test_forget_leaves_nothing_of_a_target(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     target, other = kept_target(settings), kept_target(settings)
     database = AuditDatabase(database_url("", tmp_path))
-    of = [target_hash(target)] * 3 + [target_hash(other)]
-    database.write([AuditEntry(event="target.selected", room="r", target=hashed) for hashed in of])
+    hashes = [target_hash(target)] * 3 + [target_hash(other)]
+    database.write([AuditEntry(event="target.selected", room="r", target=hashed) for hashed in hashes])
     database.close()
 
+    for name, of in (("a_1", target), ("a_2", other)):
+        (tmp_path / "animations" / name).mkdir(parents=True)
+        (tmp_path / "animations" / name / "target").write_text(target_hash(of))
+
     result = run("forget", target, folder=tmp_path)
-    assert "Deleted its pictures; deleted 3 entries" in result.stdout
+    assert "Deleted its pictures; deleted 1 animations and 3 entries" in result.stdout
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not any(target in str(path) for path in left)
     content = b"".join(path.read_bytes() for path in left)
