@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from aiohttp.test_utils import TestClient
 from typer.testing import CliRunner
 
@@ -17,7 +16,7 @@ from server.api_errors import ApiError
 from server.cli import app as commands
 from server.errors import UserError
 from server.exposure import require_guard
-from server.settings import Settings, load_settings
+from server.settings import Settings
 from signaling.admission import is_local_request, is_own_host, same_secret
 from signaling.tokens import verify
 from tests.unit.access.conftest import API_KEY, JOIN_KEY, Start, token
@@ -224,15 +223,3 @@ def test_workers_are_not_given_what_lets_people_in() -> None:
     assert environment["UNDERSTUDY_WORKER_SECRET"] == "w"
     for text in environment.values():
         assert not {JOIN_KEY, API_KEY, "m" * 20} & {text}
-
-
-def test_container_comes_up_as_the_compose_file_sets_it() -> None:
-    service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["understudy"]
-    defaults = {
-        name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in service["environment"].items()
-    }
-    require_guard(load_settings(environ={"UNDERSTUDY_CONFIG": "", **defaults}).settings)
-    with pytest.raises(UserError):
-        require_guard(load_settings(environ={**defaults, "UNDERSTUDY_HOST": "0.0.0.0"}).settings)
-    keyed = {**defaults, "UNDERSTUDY_HOST": "0.0.0.0", "UNDERSTUDY_JOIN_KEY": JOIN_KEY}
-    require_guard(load_settings(environ=keyed).settings)

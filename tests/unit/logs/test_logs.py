@@ -131,7 +131,8 @@ async def test_a_call_is_logged_by_ids_alone(tmp_path: Path, capsys: pytest.Capt
 def test_the_command_logs_as_it_is_told(tmp_path: Path) -> None:
     """A worker whose signaling cannot be reached says so in JSON."""
     program = (
-        "import logging\nfrom server.settings import load_settings\nfrom server.logs import configure_logging\n"
+        "import logging\n"
+        "from server.settings import load_settings\nfrom server.logs import configure_logging\n"
         "s = load_settings().settings; configure_logging(s.log_level, 'worker', s.log_format)\n"
         "logging.getLogger('x').info('here')"
     )

@@ -1,0 +1,152 @@
+"""What the stack's containers run, run as processes with the environment of docker-compose.yml."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aioice import stun
+
+from server.serve import free_port
+from signaling.turn import TurnCredentials
+from tests.unit.access.test_coturn import allocate
+from tests.unit.deploy.conftest import ROOT
+
+
+async def answer(http: aiohttp.ClientSession, url: str, secret: str = "") -> tuple[int, str]:
+    headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+    try:
+        async with http.get(url, headers=headers) as response:
+            return response.status, await response.text()
+    except aiohttp.ClientError:
+        return 0, ""
+
+
+async def until_ok(
+    http: aiohttp.ClientSession, url: str, process: subprocess.Popen[bytes], log: Path, secret: str = ""
+) -> str:
+    async with asyncio.timeout(90):
+        while True:
+            status, text = await answer(http, url, secret)
+            if status == 200:
+                return text
+            assert process.poll() is None, log.read_text()
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def running(stack: dict[str, Any], tmp_path: Path) -> AsyncIterator[Any]:
+    """Starts a service's command; ports and the database are this test's own, all else is the stack's."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(service: str, **changed: str) -> tuple[subprocess.Popen[bytes], Path]:
+        options = stack["services"][service]
+        program, *arguments = options["command"]
+        assert program == "understudy"
+        log = tmp_path / f"{service}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "server.cli", *arguments],
+                env={
+                    **{key: value for key, value in os.environ.items() if "UNDERSTUDY_" not in key},
+                    **options["environment"],
+                    "UNDERSTUDY_DATA_DIR": str(tmp_path / "data"),
+                    **changed,
+                },
+                cwd=tmp_path,
+                stdout=output,
+                stderr=output,
+            )
+        processes.append(process)
+        return process, log
+
+    environment = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(ROOT)
+    yield start
+    os.environ.pop("PYTHONPATH") if environment is None else os.environ.update(PYTHONPATH=environment)
+    for process in processes:
+        process.kill()
+        process.wait(10)
+
+
+async def test_signaling_and_worker_find_each_other(running: Any, stack: dict[str, Any]) -> None:
+    port, metrics_port = free_port(), free_port()
+    signaling, signaling_log = running("signaling", UNDERSTUDY_PORT=str(port), UNDERSTUDY_AUDIT_URL="")
+    worker, worker_log = running(
+        "worker",
+        UNDERSTUDY_SIGNALING_URL=f"ws://127.0.0.1:{port}/worker",
+        UNDERSTUDY_METRICS_PORT=str(metrics_port),
+        UNDERSTUDY_CAPACITY="3",
+        UNDERSTUDY_DRAIN_S="1",
+    )
+    secret = stack["services"]["signaling"]["environment"]["UNDERSTUDY_METRICS_SECRET"]
+    main, media = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{metrics_port}"
+    async with aiohttp.ClientSession() as http:
+        await until_ok(http, f"{media}/readyz", worker, worker_log)
+        await until_ok(http, f"{main}/readyz", signaling, signaling_log)
+        assert (await answer(http, f"{main}/metrics"))[0] == 401
+        figures = await until_ok(http, f"{main}/metrics", signaling, signaling_log, secret)
+        assert "understudy_signaling_workers 1.0" in figures
+        assert "understudy_signaling_worker_free_places{" in figures
+        figures = await until_ok(http, f"{media}/metrics", worker, worker_log)
+        assert "understudy_worker_capacity 3.0" in figures
+        check = [sys.executable, ROOT / "deploy/healthcheck.py"]
+        for url, good in ((f"{media}/healthz", True), (f"{main}/healthz", True), (f"{main}/nothing", False)):
+            assert (subprocess.run([*check, url], capture_output=True).returncode == 0) is good
+
+        # Without signaling the worker lives on and is not ready; told to stop, it ends by itself.
+        signaling.terminate()
+        assert await asyncio.to_thread(signaling.wait, 20) == 0
+        async with asyncio.timeout(20):
+            while (await answer(http, f"{media}/readyz"))[0] != 503:
+                await asyncio.sleep(0.1)
+        assert (await answer(http, f"{media}/healthz"))[0] == 200
+        worker.terminate()
+        assert await asyncio.to_thread(worker.wait, 20) == 0
+
+
+async def test_coturn_takes_the_file_and_signalings_credentials(
+    stack: dict[str, Any], tmp_path: Path
+) -> None:
+    program = shutil.which("turnserver")
+    if program is None:
+        pytest.skip("coturn is not installed")
+    port = free_port()
+    text: str = stack["configs"]["coturn"]["content"]
+    assert "listening-port=3478\n" in text
+    text = text.replace("listening-port=3478\n", f"listening-port={port}\n")
+    file = tmp_path / "coturn.conf"
+    file.write_text(text.replace("/tmp/turnserver.pid", str(tmp_path / "pid")))
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        relay = subprocess.Popen([program, "-c", file], stdout=output, stderr=output, cwd=tmp_path)
+    try:
+        until = time.monotonic() + 20
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert relay.poll() is None, log.read_text()
+            assert time.monotonic() < until, log.read_text()
+            await asyncio.sleep(0.05)
+        secret = stack["services"]["signaling"]["environment"]["UNDERSTUDY_TURN_SECRET"]
+        (server,) = TurnCredentials(urls=["turn:x"], secret=secret).ice_servers("tAda", time.time())
+        await allocate(port, server.username, server.credential)
+        (guess,) = TurnCredentials(urls=["turn:x"], secret="a guess").ice_servers("tAda", time.time())
+        with pytest.raises(stun.TransactionFailed):
+            await allocate(port, guess.username, guess.credential)
+    finally:
+        relay.terminate()
+        relay.wait(10)
+    for complaint in ("Bad configuration", "unknown", "CONFIG ERROR"):
+        assert complaint not in log.read_text()
