@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import aiohttp
 import pytest
@@ -21,6 +21,10 @@ from server.serve import free_port
 from signaling.turn import TurnCredentials
 from tests.unit.access.test_coturn import allocate
 from tests.unit.deploy.conftest import ROOT
+
+
+def said(log: Path) -> str:
+    return log.read_text()
 
 
 async def answer(http: aiohttp.ClientSession, url: str, secret: str = "") -> tuple[int, str]:
@@ -40,7 +44,7 @@ async def until_ok(
             status, text = await answer(http, url, secret)
             if status == 200:
                 return text
-            assert process.poll() is None, log.read_text()
+            assert process.poll() is None, said(log)
             await asyncio.sleep(0.1)
 
 
@@ -60,6 +64,7 @@ async def running(stack: dict[str, Any], tmp_path: Path) -> AsyncIterator[Any]:
                 env={
                     **{key: value for key, value in os.environ.items() if "UNDERSTUDY_" not in key},
                     **options["environment"],
+                    "PYTHONPATH": str(ROOT),
                     "UNDERSTUDY_DATA_DIR": str(tmp_path / "data"),
                     **changed,
                 },
@@ -70,10 +75,7 @@ async def running(stack: dict[str, Any], tmp_path: Path) -> AsyncIterator[Any]:
         processes.append(process)
         return process, log
 
-    environment = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(ROOT)
     yield start
-    os.environ.pop("PYTHONPATH") if environment is None else os.environ.update(PYTHONPATH=environment)
     for process in processes:
         process.kill()
         process.wait(10)
@@ -102,7 +104,8 @@ async def test_signaling_and_worker_find_each_other(running: Any, stack: dict[st
         assert "understudy_worker_capacity 3.0" in figures
         check = [sys.executable, ROOT / "deploy/healthcheck.py"]
         for url, good in ((f"{media}/healthz", True), (f"{main}/healthz", True), (f"{main}/nothing", False)):
-            assert (subprocess.run([*check, url], capture_output=True).returncode == 0) is good
+            done = await asyncio.to_thread(subprocess.run, [*check, url], capture_output=True)
+            assert (done.returncode == 0) is good
 
         # Without signaling the worker lives on and is not ready; told to stop, it ends by itself.
         signaling.terminate()
@@ -115,9 +118,11 @@ async def test_signaling_and_worker_find_each_other(running: Any, stack: dict[st
         assert await asyncio.to_thread(worker.wait, 20) == 0
 
 
-async def test_coturn_takes_the_file_and_signalings_credentials(
-    stack: dict[str, Any], tmp_path: Path
-) -> None:
+def start_relay(program: str, file: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([program, "-c", file], stdout=output, stderr=output, cwd=file.parent)
+
+
+async def test_coturn_takes_its_file_and_credentials(stack: dict[str, Any], tmp_path: Path) -> None:
     program = shutil.which("turnserver")
     if program is None:
         pytest.skip("coturn is not installed")
@@ -129,7 +134,7 @@ async def test_coturn_takes_the_file_and_signalings_credentials(
     file.write_text(text.replace("/tmp/turnserver.pid", str(tmp_path / "pid")))
     log = tmp_path / "log"
     with log.open("wb") as output:
-        relay = subprocess.Popen([program, "-c", file], stdout=output, stderr=output, cwd=tmp_path)
+        relay = start_relay(program, file, output)
     try:
         until = time.monotonic() + 20
         while True:
