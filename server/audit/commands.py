@@ -86,7 +86,7 @@ def purge(settings: Settings, days: float | None) -> None:
 
 
 def forget_target(settings: Settings, target: str) -> None:
-    """Delete a target, what was animated of it and all that was logged of it; log that something was forgotten.
+    """Delete a target, what was animated of it, and all that was logged of it; log that one was forgotten.
 
     Raises:
         UserError: it is built in, or neither the target nor anything logged of it was there.
