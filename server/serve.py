@@ -21,7 +21,7 @@ import psutil
 from server.errors import UserError
 from server.exposure import require_guard
 from server.logs import configure_logging
-from server.settings import Settings
+from server.settings import ENV_PREFIX, Settings
 from server.supervision import SupervisedProcess, die_with_parent
 from signaling.admission import is_loopback
 
@@ -105,7 +105,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     worker = SupervisedProcess(
         "media worker",
         [sys.executable, "-m", "server.cli", "worker", "--child"],
-        {**os.environ, **settings.environment()},
+        worker_environment(settings),
     )
     supervising = asyncio.create_task(worker.run(), name="supervise-worker")
     try:
@@ -128,6 +128,12 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     if not supervising.cancelled() and supervising.done() and (error := supervising.exception()):
         raise error
     return 0
+
+
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """The media worker's environment: this process's own, but of the settings only what it needs."""
+    foreign = {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
+    return {**foreign, **settings.environment()}
 
 
 async def _signaling(settings: Settings, listener: socket.socket) -> int:
