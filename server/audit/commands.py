@@ -70,6 +70,8 @@ def show(
             print(json.dumps({"when": _when(entry), **asdict(entry)}))
         return
     table = Table("when", "event", "who", "from", "room", "target", "detail", box=SIMPLE)
+    table.columns[0].min_width = len("2030-01-01 12:00:00Z")  # the others may be folded
+    table.columns[1].min_width = max([5, *(len(entry.event) for entry in entries)])
     for entry in entries:
         who = " ".join(filter(None, (entry.name, entry.terminal, entry.token)))
         cells = (who, entry.address, entry.room, (entry.target or "")[:_HASH_SHOWN], entry.detail)

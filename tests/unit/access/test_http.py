@@ -16,6 +16,7 @@ from server.api_errors import ApiError
 from server.cli import app as commands
 from server.errors import UserError
 from server.exposure import require_guard
+from server.serve import worker_environment
 from server.settings import Settings
 from signaling.admission import is_local_request, is_own_host, same_secret
 from signaling.tokens import verify
@@ -217,9 +218,12 @@ def test_token_command_says_what_is_wrong() -> None:
     assert "short" not in run("token", "r", JOIN_KEY="short").stderr
 
 
-def test_workers_are_not_given_what_lets_people_in() -> None:
-    settings = Settings(join_key=JOIN_KEY, api_key=API_KEY, metrics_secret="m" * 20, worker_secret="w")
-    environment = settings.environment()
+def test_workers_are_not_given_what_lets_people_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"join_key": JOIN_KEY, "api_key": API_KEY, "metrics_secret": "m" * 20}
+    for name, value in given.items():
+        monkeypatch.setenv(f"UNDERSTUDY_{name.upper()}", value)
+    environment = worker_environment(Settings(**given, worker_secret="w"))
+    assert environment["PATH"]
     assert environment["UNDERSTUDY_WORKER_SECRET"] == "w"
     for text in environment.values():
         assert not {JOIN_KEY, API_KEY, "m" * 20} & {text}
