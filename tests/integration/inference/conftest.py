@@ -25,7 +25,7 @@ async def shared(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> As
     fault = tmp_path_factory.mktemp("fault") / "fault"
     trial = make_trial(data_dir, fault)
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("UNDERSTUDY_TEST_FAULT", str(fault))
+        environment.setenv("INFERENCE_TEST_FAULT", str(fault))
         environment.setenv("PYTHONPATH", str(ROOT))
         await trial.client.start()
         yield trial
