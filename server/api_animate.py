@@ -244,7 +244,7 @@ class AnimateApi:
             out=job.result,
             options=chosen,
             generator=options.generator,
-            mark=(options.mark.enabled, options.mark.text, options.mark.place),
+            mark=(options.mark.enabled, options.mark.text, options.mark.place, options.mark.watermark),
             max_driver_s=options.max_clip_s,
             timeout_s=options.jobs.timeout_s,
         )

@@ -17,6 +17,7 @@ from models.training.dataset_cli import app as dataset
 from server.animation.cli import animate
 from server.animation.template_cli import app as template
 from server.bench.cli import app as bench
+from server.provenance_command import app as provenance
 
 if TYPE_CHECKING:
     from server.settings import LoadedSettings
@@ -39,6 +40,7 @@ app.add_typer(dataset, name="dataset")
 app.add_typer(train, name="train")
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(template, name="template")
+app.add_typer(provenance, name="provenance")
 app.command()(animate)
 
 ConfigOption = Annotated[

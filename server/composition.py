@@ -51,7 +51,9 @@ def compose(settings: Settings, *, needs_worker: bool) -> web.Application:
             targets=TargetsApiOptions(forwarded_header=settings.forwarded_header),
             animate=AnimateApiOptions(
                 generator=settings.generator,
-                mark=MarkSettings(settings.mark_enabled, settings.mark_text, settings.mark_place),
+                mark=MarkSettings(
+                    settings.mark_enabled, settings.mark_text, settings.mark_place, settings.watermark
+                ),
                 forwarded_header=settings.forwarded_header,
             ),
         )

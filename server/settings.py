@@ -225,9 +225,7 @@ class Settings(BaseSettings):
     )
 
     # ---- the picture
-    generator: GeneratorName = Field(
-        "mesh-warp", description="What generates the picture: mesh-warp, or the network marionette."
-    )
+    generator: GeneratorName = Field("mesh-warp", description="What generates the picture.")
     size: Annotated[Literal[256, 512], BeforeValidator(_whole_number)] = Field(
         256, description="Side of the generated picture in pixels: 256 or 512."
     )
@@ -238,6 +236,11 @@ class Settings(BaseSettings):
     )
     mark_place: Annotated[MarkPlace, BeforeValidator(_lowered)] = Field(
         "bottom-right", description="Corner of the visible mark."
+    )
+    watermark: bool = Field(
+        True,
+        description="Weave an invisible watermark into every generated frame; `understudy provenance check` "
+        "finds it.",
     )
 
     # ---- uploaded targets

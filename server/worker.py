@@ -372,7 +372,7 @@ def make_inference(settings: Settings, worker: Callable[[], Worker]) -> Inferenc
         size=settings.size,
         generator=dotted(settings.generator),
         capacity=settings.worker_capacity,
-        mark=MarkSettings(settings.mark_enabled, settings.mark_text, settings.mark_place),
+        mark=MarkSettings(settings.mark_enabled, settings.mark_text, settings.mark_place, settings.watermark),
         # The media side keeps the pace, evening out what comes unevenly; this is only a bound for it.
         fps=3 * settings.fps,
         on_status=lambda terminal, state, detail: worker().status_changed(terminal, state, detail),

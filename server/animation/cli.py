@@ -90,7 +90,7 @@ def animate(
                 templates=templates,
                 driver=driver,
                 options=options,
-                mark=MarkSettings(loaded.mark_enabled, loaded.mark_text, loaded.mark_place),
+                mark=MarkSettings(loaded.mark_enabled, loaded.mark_text, loaded.mark_place, loaded.watermark),
             )
             count = render(
                 work,

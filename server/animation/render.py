@@ -21,7 +21,7 @@ from server.animation.encode import format_of, writing
 from server.animation.errors import AnimationError
 from server.animation.options import AnimationOptions
 from server.animation.paste import WholePhoto
-from server.provenance import MarkSettings, VisibleMark
+from server.provenance import MarkSettings, VisibleMark, Watermark
 
 __all__ = ["Progress", "Subject", "Work", "render"]
 
@@ -130,10 +130,14 @@ def _finished(pictures: Iterator[Picture], animator: Animator, work: Work) -> It
         whole = WholePhoto(photo, transform, work.subject.images.shape[1], animator.still)
     side = min(whole.still.shape[:2]) if whole else work.options.size
     mark = VisibleMark(work.mark, side)
+    watermark: Watermark | None = None
     for picture in pictures:
         marked = whole.show(picture) if whole else picture.copy()
         down, across = work.mark.place.split("-")
         rows = slice(-side, None) if down == "bottom" else slice(0, side)
         columns = slice(-side, None) if across == "right" else slice(0, side)
         mark.apply(marked[rows, columns])
+        if work.mark.watermark:
+            watermark = watermark or Watermark(marked.shape[1], marked.shape[0])
+            watermark.apply_rgb(marked)
         yield marked

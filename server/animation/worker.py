@@ -38,7 +38,7 @@ class Order(BaseModel):
         out: the file that is written.
         options: as chosen.
         generator: its name in the settings.
-        mark: enabled, text, place.
+        mark: enabled, text, place, watermark.
         max_driver_s, max_driver_pixels: bounds of the film.
         timeout_s: after this the process ends itself.
         memory_bytes: that its address space may grow by.
@@ -52,7 +52,7 @@ class Order(BaseModel):
     out: Path
     options: AnimationOptions
     generator: str = "mesh-warp"
-    mark: tuple[bool, str, str] = (True, "AI-generated", "bottom-right")
+    mark: tuple[bool, str, str, bool] = (True, "AI-generated", "bottom-right", True)
     max_driver_s: float = 30.0
     max_driver_pixels: int = 1920 * 1920
     timeout_s: int = 120
@@ -114,14 +114,14 @@ def _make(order: Order, answer: Any) -> int:
             told = time.monotonic()
             answer(stage=stage, done=done, total=total)
 
-    enabled, text, place = order.mark
+    enabled, text, place, watermark = order.mark
     work = Work(
         subject=subject,
         out=order.out,
         templates=templates,
         driver=order.driver,
         options=order.options,
-        mark=MarkSettings(enabled, text, place),  # type: ignore[arg-type]
+        mark=MarkSettings(enabled, text, place, watermark),  # type: ignore[arg-type]
         limits=ClipLimits(max_seconds=order.max_driver_s, max_pixels=order.max_driver_pixels),
     )
     return render(work, generator, tell)

@@ -27,7 +27,7 @@ from server.generators import load_generator
 from server.inference.memory import FrameReader, FrameWriter
 from server.inference.messages import CameraNote, InferenceSettings, Outcome, PictureNote
 from server.inference.preparation import Preparation, ReadyTarget
-from server.provenance import VisibleMark
+from server.provenance import VisibleMark, Watermark
 from server.targets.store import TargetStore
 
 logger = logging.getLogger(__name__)
@@ -137,6 +137,7 @@ class Pipeline:
         self._store = TargetStore(Path(settings.data_dir))
         self._library = Library(Path(settings.data_dir) / "templates")
         self._mark = VisibleMark(settings.mark, settings.size)
+        self._watermark = Watermark(settings.size, settings.size) if settings.mark.watermark else None
         self._drivers: dict[int, Driver] = {}
         self._turn = 0
         self.preparation = Preparation(self._store.load, self.generator, self._warm_up())
@@ -305,7 +306,10 @@ class Pipeline:
         picture = np.ascontiguousarray(picture)
         self._mark.apply(picture)
         buffer = one.driver.pictures.begin().reshape(size * 3 // 2, size)
-        np.copyto(buffer, cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420))
+        i420 = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
+        if self._watermark is not None:
+            self._watermark.apply(i420[:size])
+        np.copyto(buffer, i420)
         one.driver.generating.forget()
         self._answer(
             one.driver, one.note, one.outcome, landmark_s=one.landmark_s, generate_s=took, batch=batch

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from server.provenance import MarkSettings, VisibleMark, font_for
+from server.provenance import MarkSettings, VisibleMark, Watermark, font_for
 from server.targets.store import PreparedTarget
 from signaling.protocol import DriverState
 
@@ -48,6 +48,7 @@ class Stills:
         self._load = load
         self._size = size
         self._mark = VisibleMark(mark, size)
+        self._watermark = Watermark(size, size) if mark.watermark else None
         self._low = mark.place.startswith("top")  # the notice keeps clear of the mark
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="stills")
         self._sets: dict[str, Future[dict[DriverState, Bytes]]] = {}
@@ -96,6 +97,8 @@ class Stills:
         for state in NOTICES:
             picture = self._with_notice(photo.copy(), state)
             self._mark.apply(picture)
+            if self._watermark is not None:
+                self._watermark.apply_rgb(picture)
             stills[state] = _to_i420(picture)
         return stills
 

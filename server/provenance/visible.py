@@ -32,11 +32,13 @@ class MarkSettings:
         enabled: off only where the operator marks pictures in another way.
         text: the words.
         place: corner of the picture.
+        watermark: whether the invisible watermark is woven in as well (:mod:`server.provenance.watermark`).
     """
 
     enabled: bool = True
     text: str = "AI-generated"
     place: MarkPlace = "bottom-right"
+    watermark: bool = True
 
 
 class VisibleMark:
