@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 if TYPE_CHECKING:
     from models.generator import Generator
 
-__all__ = ["GENERATORS", "GeneratorName", "dotted", "load_generator", "marionette", "mesh_warp"]
+__all__ = ["GENERATORS", "GeneratorName", "dotted", "from_weights", "load_generator", "mesh_warp"]
 
-GeneratorName = Literal["mesh-warp", "marionette"]
+GeneratorName = Literal["mesh-warp"]
 GENERATORS: Final[tuple[GeneratorName, ...]] = get_args(GeneratorName)
 
 
@@ -45,10 +46,15 @@ def mesh_warp(size: int) -> Generator:
     return MeshWarpGenerator(size)
 
 
-def marionette(size: int) -> Generator:
-    """The network with the shipped weights, by the quickest runtime that gives the right pictures here."""
+def from_weights(path: Path) -> Callable[[int], Generator]:
+    """The network with weights of one's own, by the quickest runtime that gives the right pictures here.
+
+    Raises:
+        models.marionette.weights.WeightsError: they cannot be used; the message says why.
+    """
     from models.marionette.generator import MarionetteGenerator
     from models.marionette.selection import quickest_runtime
-    from models.marionette.weights import LITE, load_network
+    from models.marionette.weights import load_network
 
-    return MarionetteGenerator(quickest_runtime(load_network(LITE)), size)
+    runtime = quickest_runtime(load_network(path))
+    return lambda size: MarionetteGenerator(runtime, size)

@@ -13,10 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from models.marionette.network import MarionetteNetwork, NetworkConfig
 
-__all__ = ["LITE", "WeightsError", "load_checkpoint", "load_network", "save_network"]
+__all__ = ["WeightsError", "load_checkpoint", "load_network", "save_network"]
 
-#: The shipped weights of the network for CPUs.
-LITE: Final = Path(__file__).parents[1] / "weights" / "marionette-lite.safetensors"
 _FORMAT: Final = "understudy-marionette-1"
 
 

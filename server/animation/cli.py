@@ -38,6 +38,10 @@ def animate(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", metavar="FILE", help="Settings file (generator, mark).")
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="FILE", help="Generate by a network of one's own training."),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", "-s", metavar="NAME=VALUE", help="Any setting.")
     ] = None,
@@ -58,7 +62,7 @@ def animate(
     from server.animation.options import AnimationOptions
     from server.animation.render import Work, render
     from server.cli import load
-    from server.generators import load_generator
+    from server.generators import from_weights, load_generator
     from server.provenance import MarkSettings
     from server.targets.errors import PhotoRefused
 
@@ -94,7 +98,7 @@ def animate(
             )
             count = render(
                 work,
-                load_generator(loaded.generator),
+                from_weights(weights) if weights else load_generator(loaded.generator),
                 lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
             )
     except ValidationError as error:
@@ -102,6 +106,10 @@ def animate(
         _fail("option_invalid", f"--{first['loc'][0]}: {first['msg']}.")
     except (AnimationError, TemplateError, PhotoRefused) as error:
         _fail(error.code, error.message)
+    except ValueError as error:
+        if type(error).__name__ != "WeightsError":  # its module imports torch
+            raise
+        _fail("weights_invalid", f"{error}.")
     typer.echo(f"{out}: {count} pictures")
 
 

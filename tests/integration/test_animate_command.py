@@ -125,3 +125,21 @@ def test_what_is_wrong_is_said_with_a_code_and_writes_nothing(
         assert status == 1, arguments
         assert code in said, (arguments, said)
     assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_network_of_ones_own(photo: Path, tmp_path: Path) -> None:
+    """Untrained, it makes what the mesh warp makes; a file that holds none is named."""
+    from models.marionette.network import MarionetteNetwork, NetworkConfig
+    from models.marionette.weights import save_network
+
+    weights, out = tmp_path / "w.safetensors", tmp_path / "x.webp"
+    save_network(MarionetteNetwork(NetworkConfig(width=4, attention_blocks=1, attention_channels=4)), weights)
+    arguments = (photo, "-t", "happy", "--seconds", 0.2, "--fps", 10)
+    code, said = run("animate", *arguments, "-o", out, "--weights", weights)
+    assert code == 0, said
+    assert out.stat().st_size > 1000
+    weights.write_bytes(b"nothing")
+    code, said = run("animate", *arguments, "-o", tmp_path / "y.webp", "--weights", weights)
+    assert code == 1
+    assert "weights_invalid" in said
+    assert not (tmp_path / "y.webp").exists()
