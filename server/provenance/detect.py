@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 import cv2
@@ -26,12 +28,14 @@ Grey = npt.NDArray[np.uint8]
 Spectra = npt.NDArray[np.complex64]
 
 #: Detail finer and coarser than this (pixels, standard deviations) is the picture's own.
-_FINE, _COARSE = 1.3, 4.0
+_FINE, _COARSE = 1.0, 3.0
 #: Neighbourhood in which contrast is made even, and grey levels below which it is left alone.
-_WINDOW: Final = 11
-_FLOOR: Final = 0.3
+_WINDOW: Final = 9
+_FLOOR: Final = 0.4
 #: What stands out of its neighbourhood by more than this (standard deviations) is an outline.
 _OUTLIER: Final = 2.0
+#: Power of the local power by which busy parts count less.
+_MODESTY: Final = 0.15
 #: Pixels of the largest picture looked at, at the scale it would have been generated at.
 MOST_PIXELS: Final = 6_000_000
 #: Scales of the search and the share between one and the next.
@@ -65,12 +69,16 @@ def log_chance(z: float, looked_at: int = 1) -> float:
 
 
 def normalised(grey: Grey) -> npt.NDArray[np.float32]:
-    """Detail of a grey picture ``[H, W]``, equally strong everywhere, so that no part outweighs the rest."""
+    """Detail of a grey picture ``[H, W]``, made even, and a little weaker where there is much of it.
+
+    There the watermark is stronger, but by less than what it has to be told from.
+    """
     values = grey.astype(np.float32)
     detail = cv2.GaussianBlur(values, (0, 0), _FINE) - cv2.GaussianBlur(values, (0, 0), _COARSE)
     power = cv2.blur(detail * detail, (_WINDOW, _WINDOW))
-    even = detail / np.sqrt(power + _FLOOR**2)
-    return np.asarray(np.clip(even, -_OUTLIER, _OUTLIER), np.float32)
+    power += _FLOOR**2
+    even = np.clip(detail / np.sqrt(power), -_OUTLIER, _OUTLIER)
+    return np.asarray(even * power**-_MODESTY, np.float32)
 
 
 def tile_spectra(grey: Grey) -> Spectra:
@@ -88,10 +96,22 @@ def tile_spectra(grey: Grey) -> Spectra:
 def weighted(spectrum: Spectra) -> Spectra:
     """A spectrum ``[..., K]`` with its magnitudes made more even: their square roots, no great ones."""
     size = np.abs(spectrum)
-    usual = np.median(size, axis=-1, keepdims=True) + 1e-12
+    usual = np.empty_like(size)  # of the same frequency: what is left of the picture's own slope
+    for ring in _rings():
+        usual[..., ring] = np.median(size[..., ring], axis=-1, keepdims=True)
+    usual += 1e-12
     return np.asarray(
         spectrum / np.maximum(size, 1e-12) * np.sqrt(np.minimum(size / usual, 4.0)), np.complex64
     )
+
+
+@lru_cache(maxsize=1)
+def _rings() -> list[npt.NDArray[np.intp]]:
+    """The carriers by frequency, in groups of like ones."""
+    down, across = carriers()
+    radius = np.hypot(np.where(down > TILE // 2, down - TILE, down), across)
+    edges = np.linspace(radius.min(), radius.max() + 1e-6, 9)
+    return [np.nonzero((radius >= low) & (radius < high))[0] for low, high in pairwise(edges)]
 
 
 def agreement(spectrum: Spectra, key: bytes = KEY) -> float:

@@ -23,9 +23,9 @@ __all__ = ["BAND", "KEY", "TILE", "carriers", "phases", "tile"]
 KEY: Final = b"understudy provenance watermark 1"
 #: Side of the repeated tile, pixels of the picture as it is generated.
 TILE: Final = 128
-#: Least and greatest frequency, periods a tile: 28 to 6.4 pixels long. Below is the picture's own shading,
+#: Least and greatest frequency, periods a tile: 26 to 6.1 pixels long. Below is the picture's own shading,
 #: above is what half the size and a coarse quantiser leave nothing of.
-BAND: Final = (4.5, 20.0)
+BAND: Final = (5.0, 21.0)
 
 
 @lru_cache(maxsize=1)

@@ -15,12 +15,12 @@ __all__ = ["Watermark"]
 Plane = npt.NDArray[np.uint8]
 
 #: Root mean square of the pattern in grey levels: where the picture is flat, and at most.
-_LEAST: Final = 0.42
-_MOST: Final = 1.7
+_LEAST: Final = 0.5
+_MOST: Final = 2.2
 #: More grey levels of pattern for each grey level of detail.
-_SLOPE: Final = 0.3
+_SLOPE: Final = 0.45
 #: No peak of the pattern is higher than this many times its root mean square: peaks are what is seen first.
-_PEAK: Final = 2.0
+_PEAK: Final = 2.2
 #: Detail is looked at in squares of this many pixels.
 _BLOCK: Final = 8
 
@@ -50,7 +50,8 @@ class Watermark:
 
     def _woven(self, luma: Plane) -> npt.NDArray[np.float32]:
         """The pattern, in grey levels, as strong as this picture hides it."""
-        detail = cv2.absdiff(luma, cv2.blur(luma, (5, 5)))
+        # as coarse as the pattern itself: finer detail, such as a halftone, does not hide it
+        detail = cv2.absdiff(cv2.blur(luma, (3, 3)), cv2.blur(luma, (9, 9)))
         coarse = cv2.resize(detail, self._blocks, interpolation=cv2.INTER_AREA)
         # the least of the neighbourhood: beside an outline the flat ground hides nothing
         hidden = cv2.erode(coarse, np.ones((3, 3), np.uint8))
