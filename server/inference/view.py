@@ -219,6 +219,9 @@ class DriverView:
                 return Decision(self._lost.state, "generated")
             if held < self.patience.fade_s:
                 return Decision(state, "fade", target, held / self.patience.fade_s)
+        if self._former is not None and target == self.target:
+            # who has seen the new target does not see the former again, however late its last pictures are
+            self._former = self.picture = None
         return Decision(state, "still", target)
 
     def _state(self, now: float, serving: bool, missing: bool) -> DriverState:

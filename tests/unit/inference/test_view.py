@@ -290,3 +290,16 @@ def test_a_process_that_came_back_and_stays_silent_is_late(scene: Scene) -> None
         scene.view.submitted(scene.now)
         shown += scene.pass_time(INTERVAL)
     assert states(shown) == ["restarting", "late"]
+
+
+def test_who_has_seen_the_new_targets_still_does_not_see_the_former_again(scene: Scene) -> None:
+    """Pictures of the former target that come late, on a busy machine, are not shown any more."""
+    scene.frames(5)
+    former = scene.view.epoch
+    scene.view.change_target("blue", former + 1, scene.now)
+    scene.now += 2 * PATIENCE.late_s  # nothing comes for a while
+    assert scene.decide().source == "still"
+    assert scene.decide().target == "blue"
+    assert not scene.answer("live", scene.now, epoch=former)
+    assert scene.decide().target == "blue"
+    assert scene.answer("live", scene.now)
