@@ -100,7 +100,7 @@ class AnimateApi:
         self._store = store
         self._data_dir = data_dir
         self._library = Library(data_dir / "templates")
-        self._jobs = AnimationJobs(data_dir / "animations", self.options.jobs)
+        self._jobs = AnimationJobs(data_dir / "animations", self.options.jobs, kept=[OF_TARGET])
         self._limiter = RateLimiter(self.options.burst, 1 / self.options.refill_s)
         self._reading = 0
 

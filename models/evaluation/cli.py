@@ -117,9 +117,8 @@ def evaluate_generator(
     from models.evaluation.generator_report import evaluate, show, write_json, write_page
     from models.evaluation.identity_network import IdentityNetwork
     from models.evaluation.model_card import write_card
-    from models.evaluation.registry_files import Unavailable
     from models.landmarks.detector import FaceDetector
-    from models.training.perceptual import TrunkUnavailable
+    from models.registry_files import Unavailable
     from models.training.samples import load_people
 
     torch.set_num_threads(threads)
@@ -140,7 +139,7 @@ def evaluate_generator(
                 background=load_people(data, ["train", "dev"]) if csim else (),
                 seed=seed,
             )
-        except (ValueError, OSError, ModuleNotFoundError, TrunkUnavailable, Unavailable) as error:
+        except (ValueError, OSError, ModuleNotFoundError, Unavailable) as error:
             typer.secho(str(error), err=True, fg=typer.colors.RED)
             raise typer.Exit(2) from None
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -119,7 +119,7 @@ class PerceptualMetric:
         cache: where the trunk is kept; fetched on first use.
 
     Raises:
-        TrunkUnavailable, ModuleNotFoundError: it cannot be had; h5py is not installed.
+        Unavailable, ModuleNotFoundError: it cannot be had; h5py is not installed.
     """
 
     def __init__(self, cache: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models.evaluation.registry_files import Unavailable, fetch_member
+from models.registry_files import Unavailable, fetch_member
 
 __all__ = ["IdentityNetwork", "cosine"]
 

@@ -34,6 +34,7 @@ class Library:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
+        self._read: dict[Path, tuple[int, Template]] = {}  # with the time of the file's last change
 
     def own(self) -> list[Template]:
         """The folder's templates by name; files that are none are left out."""
@@ -49,6 +50,30 @@ class Library:
         """Built-in templates first."""
         return [*builtin_templates(), *self.own()]
 
+    def known(self, name: str) -> Template | None:
+        """A template by its name, None if there is none; quick, since in a call frames wait for it.
+
+        No folder is searched, and a file is read once for each time that it changes.
+
+        Raises:
+            TemplateError: its file cannot be used.
+        """
+        if not NAME_PATTERN.match(name):
+            return None
+        if built_in := next((template for template in builtin_templates() if template.name == name), None):
+            return built_in
+        if self.folder is None:
+            return None
+        path = self.folder / f"{name}{SUFFIX}"
+        try:
+            changed = path.stat().st_mtime_ns
+        except OSError:
+            self._read.pop(path, None)
+            return None
+        if path not in self._read or self._read[path][0] != changed:
+            self._read[path] = changed, load_template(path)
+        return self._read[path][1]
+
     def find(self, name: str, *, files: bool = False) -> Template:
         """A template by its name.
 
@@ -60,12 +85,8 @@ class Library:
         """
         if files and (name.endswith(SUFFIX) or "/" in name):
             return load_template(Path(name))
-        if NAME_PATTERN.match(name):
-            for template in builtin_templates():
-                if template.name == name:
-                    return template
-            if self.folder and (path := self.folder / f"{name}{SUFFIX}").is_file():
-                return load_template(path)
+        if (known := self.known(name)) is not None:
+            return known
         names = [template.name for template in self.all()]
         close = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}."

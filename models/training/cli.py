@@ -77,8 +77,8 @@ def train_generator(
 
     from models.evaluation.generator_metrics import PerceptualMetric
     from models.marionette.weights import save_network
+    from models.registry_files import Unavailable
     from models.training.generator import Trainer, TrainingConfig
-    from models.training.perceptual import TrunkUnavailable
     from models.training.sheets import SampleSheet
 
     if threads:
@@ -92,7 +92,7 @@ def train_generator(
             measure = PerceptualMetric(cache) if any(phase.perceptual for phase in settings.phases) else None
             sheet = SampleSheet(held_out, out / "sheets", perceptual=measure, device=device)
         trainer = Trainer(settings, data, out, cache=cache, evaluate=sheet, device=device)
-    except (ValueError, OSError, ModuleNotFoundError, TrunkUnavailable) as error:
+    except (ValueError, OSError, ModuleNotFoundError, Unavailable) as error:
         typer.secho(str(error), err=True, fg=typer.colors.RED)
         raise typer.Exit(2) from None
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))

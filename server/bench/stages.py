@@ -25,7 +25,7 @@ from models.landmarks.retarget import RetargetTarget, retarget
 from models.mesh_warp import MeshWarpGenerator
 from server.bench.clip import astronaut, performance
 from server.errors import UserError
-from server.provenance import MarkSettings, VisibleMark
+from server.provenance import MarkSettings, VisibleMark, Watermark
 
 __all__ = ["Times", "as_json", "peak_gflops", "time_command", "time_frame", "time_generator"]
 
@@ -92,6 +92,7 @@ def time_frame(
     retargeting = RetargetTarget.of(landmarks)
     tracker = DriverTracker(few_shot=few_shot().driver)
     mark = VisibleMark(MarkSettings(), generator.size)
+    watermark = Watermark(generator.size, generator.size)
     cv2.setNumThreads(1)  # as in the inference process
     clock = _Clock()
     with FaceDetector(static=False) as detector:
@@ -112,10 +113,12 @@ def time_frame(
                     shown = retarget(motion, retargeting)
                 with clock.step("generator"):
                     made = generator.generate([target], shown[None])[0]
-                with clock.step("mark"):
+                with clock.step("visible mark"):
                     mark.apply(made)
                 with clock.step("RGB to I420"):
-                    cv2.cvtColor(made, cv2.COLOR_RGB2YUV_I420)
+                    planes = cv2.cvtColor(made, cv2.COLOR_RGB2YUV_I420)
+                with clock.step("watermark"):
+                    watermark.apply(np.asarray(planes[: generator.size], np.uint8))
             progress((index + 1) / (_WARM_UP + frames))
     times = clock.times()
     return [step for step in times if step.name != "whole"] + [step for step in times if step.name == "whole"]

@@ -20,7 +20,7 @@ from models.landmarks.driver import DriverMotion, DriverTracker
 from models.landmarks.identity import few_shot
 from models.landmarks.retarget import retarget
 from models.templates.errors import TemplateError
-from models.templates.library import Library
+from models.templates.library import Library, builtin_templates
 from models.templates.template import Template
 from models.templates.timeline import overlay, reaction
 from server.generators import load_generator
@@ -148,6 +148,7 @@ class Pipeline:
         Returns:
             A picture with a face, for detectors to be warmed up with.
         """
+        builtin_templates()
         example = self._store.load(self._store.built_ins()[0].id)
         features = self.generator.encode_target(example.images, example.landmarks)
         self.generator.generate([features], features.landmarks[None])
@@ -208,9 +209,12 @@ class Pipeline:
         if (driver := self._drivers.get(number)) is None:
             return
         try:
-            driver.reaction = _Reaction(self._library.find(template))
+            known = self._library.known(template)
         except TemplateError as error:
-            logger.warning("No reaction: %s", error)
+            logger.info("No reaction: %s", error)
+            return
+        if known is not None:
+            driver.reaction = _Reaction(known)
 
     def release(self, number: int) -> Driver | None:
         """Forget a driver; its mailboxes are closed by the caller."""
@@ -309,7 +313,9 @@ class Pipeline:
         i420 = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
         if self._watermark is not None:
             self._watermark.apply(i420[:size])
-        np.copyto(buffer, i420)
+        np.copyto(
+            buffer, i420
+        )  # not as OpenCV's destination: that one is silently not used if it does not fit
         one.driver.generating.forget()
         self._answer(
             one.driver, one.note, one.outcome, landmark_s=one.landmark_s, generate_s=took, batch=batch

@@ -24,6 +24,7 @@ from server.animation.encode import writing
 from server.animation.jobs import JobLimits
 from server.api_animate import AnimateApiOptions
 from server.app import AppConfig, build_app
+from server.audit.entries import OF_TARGET, target_hash
 from server.targets.store import TargetStore
 
 Start = Callable[..., Any]
@@ -128,6 +129,10 @@ async def test_a_target_comes_alive(start: Start, tmp_path: Path) -> None:
     with Image.open(io.BytesIO(await result.read())) as image:
         assert image.size == (256, 256)
         assert image.n_frames in (4, 5)  # webp shows equal pictures as one, for longer
+    folder = tmp_path / "animations" / job["id"]
+    assert {entry.name for entry in folder.iterdir()} == {"result.webp", OF_TARGET}
+    # by this `understudy forget` finds it, also now that it is finished
+    assert (folder / OF_TARGET).read_text() == target_hash("kenji")
     assert (await client.delete(f"/api/animate/{job['id']}")).status == 204
     assert (await client.get(finished["result"])).status == 404
     assert not list((tmp_path / "animations").iterdir())

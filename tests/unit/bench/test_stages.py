@@ -20,7 +20,7 @@ def test_a_frames_steps_make_up_the_whole_and_can_be_compared(tmp_path: Path) ->
     assert first.exit_code == 0, first.output
     results = {one["name"]: one for one in json.loads(file.read_text())["results"]}
     whole = results.pop("whole")
-    assert {"landmarks", "retargeting", "generator", "mark"} < set(results)
+    assert {"landmarks", "retargeting", "generator", "visible mark", "watermark"} < set(results)
     steps = sum(one["p50_ms"] for one in results.values())
     assert 0.5 * whole["p50_ms"] < steps < 1.5 * whole["p50_ms"]
     again = CliRunner().invoke(app, ["frame", "--frames", "10", "--compare", str(file)])

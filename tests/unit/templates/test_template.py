@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
+from models.templates import library as library_module
 from models.templates.errors import TemplateError
 from models.templates.library import Library, builtin_templates
 from models.templates.regions import REGIONS, cover_of_points, region_weights
@@ -135,3 +137,22 @@ def test_regions_are_a_partition() -> None:
     one_eye = cover_of_points({"left_eye": 1.0})[:, 0]
     assert one_eye[386] == 1.0  # its own upper lid
     assert one_eye[[159, 13, 61, 291]].max() < 0.05  # the other one's, the mouth
+
+
+def test_a_template_is_read_again_only_when_it_changed(
+    happy: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a call frames wait for it, and strangers give its name as often as they like."""
+    path, library = tmp_path / "mine.template", Library(tmp_path)
+    save_template(replace(happy, name="mine"), path)
+    read = []
+    monkeypatch.setattr(library_module, "load_template", lambda p: read.append(p) or load_template(p))
+    monkeypatch.setattr(Library, "own", lambda _: pytest.fail("a folder was searched"))
+    first = library.known("mine")
+    assert library.known("mine") is first
+    assert [library.known(name) for name in ("nobody", "../mine", "A" * 500)] == [None] * 3
+    assert read == [path]
+    os.utime(path, ns=(1, 1))
+    assert library.known("mine") is not first
+    path.unlink()
+    assert library.known("mine") is None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from models.evaluation.registry_files import Unavailable, fetch_member
+from models.registry_files import Unavailable, fetch_member
 
 
 def packaging(monkeypatch: pytest.MonkeyPatch, form: str) -> list[list[str]]:
