@@ -46,5 +46,5 @@ $(INSTALLED): pyproject.toml scripts/create_venv.sh scripts/system_packages.sh
 	@touch $@
 
 $(INSTALLED_TEST): $(INSTALLED)
-	$(PIP) --editable '.[test,train,evaluation,openvino,postgres]'
+	$(PIP) --editable '.[test,train,evaluation,openvino,postgres,ray]'
 	@touch $@
