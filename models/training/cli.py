@@ -96,16 +96,17 @@ def train_generator(
         typer.secho(str(error), err=True, fg=typer.colors.RED)
         raise typer.Exit(2) from None
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns) as bar:
+    with Progress(*columns, disable=not trainer.processes.main) as bar:
         task = bar.add_task("", total=trainer.total_steps, completed=trainer.step)
 
         def show(step: int, _: int, figures: dict[str, float]) -> None:
             bar.update(task, completed=step, description=f"l1 {figures['l1']:.3f}")
 
         trainer.run(show)
-    weights = out / "generator.safetensors"
-    save_network(trainer.average, weights)
-    typer.echo(f"weights: {weights}")
+    if trainer.processes.main:
+        weights = out / "generator.safetensors"
+        save_network(trainer.average, weights)
+        typer.echo(f"weights: {weights}")
 
 
 def _held_out(data: Path) -> list[list[ClipShard]]:

@@ -3,8 +3,9 @@
     understudy dataset build FACES --out data/faces
     understudy train generator --config models/training/configs/lite.yaml --data data/faces --out runs/lite
 
-Run it again with the same ``--out`` and it goes on from its last checkpoint. On several GPUs:
-``accelerate launch -m models.training.generator --config ... --data ... --out ...``.
+Run it again with the same ``--out`` and it goes on from its last checkpoint. On several GPUs, each with its
+own share of every step (so the samples of a step are as many times more):
+``accelerate launch --num_processes 8 -m server.cli train generator --config ... --data ... --out ...``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from models.training.losses import (
     weighted_l1,
 )
 from models.training.perceptual import PerceptualTrunk, fetch_trunk, perceptual_losses
+from models.training.processes import Processes
 from models.training.reconstruction import reconstruct, teach
 from models.training.samples import ClipSamples, SampleOptions, load_people
 
@@ -49,7 +51,7 @@ class Phase:
     Attributes:
         steps: optimiser steps.
         size: pixels a side.
-        batch: samples a step.
+        batch: samples a step, for each process.
         photos: the most target photos a sample has.
         learning_rate: at the start; it falls to ``final_rate`` times that along a cosine.
         perceptual, detail, taught_flow, adversarial, feature_matching: weights of the losses; 0 leaves one
@@ -127,7 +129,7 @@ class Trainer:
         cache: where the perceptual trunk is kept.
         evaluate: called with the averaged network, the step and TensorBoard's writer; its figures are
             logged. See :class:`models.training.sheets.SampleSheet`.
-        device: where it runs.
+        device: where it runs; see :class:`models.training.processes.Processes`.
     """
 
     def __init__(
@@ -145,7 +147,8 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config = config
         self.out = out
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.processes = Processes(device)
+        self.device = self.processes.device
         out.mkdir(parents=True, exist_ok=True)
         self._evaluate = evaluate
         self._people = load_people(data, ["train", "generated"])
@@ -167,9 +170,11 @@ class Trainer:
             else None
         )
         self.step = 0
-        self._writer = SummaryWriter(str(out))
+        self._writer = SummaryWriter(str(out)) if self.processes.main else None
         if self.checkpoint_path.exists():
             self._restore()
+        for module in (self.network, self.average, self.discriminator):
+            self.processes.begin_alike(module)
 
     @property
     def checkpoint_path(self) -> Path:
@@ -191,7 +196,11 @@ class Trainer:
                 if self.step % self.config.log_steps == 0:
                     self._log(figures)
                     progress(self.step, self.total_steps, figures)
-                if self._evaluate and (self.step % self.config.evaluate_steps == 0 or self.step == last):
+                if (
+                    self._evaluate
+                    and self._writer
+                    and (self.step % self.config.evaluate_steps == 0 or self.step == last)
+                ):
                     dev = self._evaluate(self.average, self.step, self._writer)
                     self._log({f"dev/{name}": value for name, value in dev.items()})
                 if time.monotonic() - saved > self.config.checkpoint_s:
@@ -205,10 +214,11 @@ class Trainer:
     def _batches(self, phase: Phase, number: int, first: int) -> Iterator[dict[str, Tensor]]:
         """Batches of a phase from the present step on: which samples, depends on seed and step only."""
         options = SampleOptions(size=phase.size, photos=phase.photos)
+        together = phase.batch * self.processes.count
         samples = ClipSamples(
-            self._people, options, length=phase.steps * phase.batch, seed=self.config.seed * 1000 + number
+            self._people, options, length=phase.steps * together, seed=self.config.seed * 1000 + number
         )
-        rest = range((self.step - first) * phase.batch, len(samples))
+        rest = self.processes.share((self.step - first) * together, len(samples), phase.batch)
         loader: DataLoader[dict[str, Tensor]] = DataLoader(
             torch.utils.data.Subset(samples, rest),
             batch_size=phase.batch,
@@ -239,7 +249,11 @@ class Trainer:
                 taught, sure = teach(batch)
                 losses["flow"] = phase.taught_flow * taught_flow_loss(out.flows, taught, sure)
             if phase.perceptual and self.trunk is not None:
-                seen = perceptual_losses(self.trunk, picture, wanted, weight, batch["driver_landmarks"])
+                # drawn for this step alone: a run that is resumed looks where it would have looked
+                random = torch.Generator().manual_seed(self.step * self.processes.count + self.processes.rank)
+                seen = perceptual_losses(
+                    self.trunk, picture, wanted, weight, batch["driver_landmarks"], random
+                )
                 losses["perceptual"] = phase.perceptual * seen.whole.mean()
                 losses["detail"] = phase.detail * seen.detail.mean()
             if phase.adversarial:
@@ -247,6 +261,7 @@ class Trainer:
         total = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
+        self.processes.average_gradients(self.network.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_gradient)
         if torch.isfinite(norm):
             self.optimiser.step()
@@ -263,6 +278,7 @@ class Trainer:
         fake, _ = self.discriminator(picture.detach(), raster)
         self.discriminator_optimiser.zero_grad(set_to_none=True)
         hinge_discriminator_loss(real.float(), fake.float()).backward()
+        self.processes.average_gradients(self.discriminator.parameters())
         self.discriminator_optimiser.step()
         self.discriminator.requires_grad_(False)
         score, features = self.discriminator(picture, raster)
@@ -279,13 +295,17 @@ class Trainer:
             average.lerp_(current, 1 - decay)
 
     def _log(self, figures: dict[str, float]) -> None:
+        if self._writer is None:
+            return
         for name, value in figures.items():
             self._writer.add_scalar(name, value, self.step)
         with (self.out / "log.jsonl").open("a") as file:
             file.write(json.dumps({"step": self.step, "time": time.time(), **figures}) + "\n")
 
     def save(self) -> None:
-        """Write ``checkpoint.pt``, whole or not at all."""
+        """Write ``checkpoint.pt``, whole or not at all; one process does it for all."""
+        if not self.processes.main:
+            return
         state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         state |= {"step": self.step, "config": asdict(self.config), "random": torch.get_rng_state()}
         partial = self.checkpoint_path.with_suffix(".part")

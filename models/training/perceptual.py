@@ -111,7 +111,12 @@ class PerceptualLosses(NamedTuple):
 
 
 def perceptual_losses(
-    trunk: PerceptualTrunk, picture: Tensor, wanted: Tensor, weight: Tensor, landmarks: Tensor
+    trunk: PerceptualTrunk,
+    picture: Tensor,
+    wanted: Tensor,
+    weight: Tensor,
+    landmarks: Tensor,
+    random: torch.Generator | None = None,
 ) -> PerceptualLosses:
     """Perceptual distances for training; they cost a third of the trunk on a whole picture of 256 pixels.
 
@@ -120,6 +125,7 @@ def perceptual_losses(
         wanted: what it should equal.
         weight: ``[B, 1, S, S]``, how much each pixel of the whole counts.
         landmarks: ``[B, 478, 2]`` of the face in ``wanted``, 0..1; the window's centre is one of them.
+        random: draws which; by default torch's own.
     """
     size = picture.shape[-1]
     factor = max(1, size // WHOLE_SIZE)
@@ -128,15 +134,15 @@ def perceptual_losses(
     with torch.no_grad():
         reference = trunk(small_wanted)
     whole = perceptual_distance(trunk(small), reference, small_weight)
-    corners = _window_corners(landmarks, size)
+    corners = _window_corners(landmarks, size, random)
     with torch.no_grad():
         reference = trunk(_windows(wanted, corners))
     return PerceptualLosses(whole, perceptual_distance(trunk(_windows(picture, corners)), reference))
 
 
-def _window_corners(landmarks: Tensor, size: int) -> list[tuple[int, int]]:
+def _window_corners(landmarks: Tensor, size: int, random: torch.Generator | None) -> list[tuple[int, int]]:
     """For each sample the top and left of a window around one of its landmarks, within the picture."""
-    chosen = torch.randint(landmarks.shape[1], (len(landmarks),))
+    chosen = torch.randint(landmarks.shape[1], (len(landmarks),), generator=random)
     centres = landmarks.cpu()[torch.arange(len(landmarks)), chosen] * size
     corners = (centres - WINDOW / 2).round().clamp(0, max(0, size - WINDOW)).int().tolist()
     return [(top, left) for left, top in corners]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from models.training.clips import ClipOptions, ClipShard, find_clips
 from models.training.generator import Phase, Trainer, TrainingConfig
 from models.training.losses import teach_flow
 from models.training.perceptual import WINDOW, perceptual_losses
+from models.training.processes import Processes
 from models.training.samples import ClipSamples, SampleOptions, load_people
 
 OPTIONS = ClipOptions(size=96, fps=10, min_face=30)
@@ -182,6 +186,33 @@ def test_training_goes_on_after_a_stop_as_if_nothing_had_been(data: Path, tmp_pa
     assert resumed.step == whole.step == 5
     for name, value in whole.average.state_dict().items():
         torch.testing.assert_close(resumed.average.state_dict()[name], value)
+
+
+def test_every_process_takes_its_own_share_of_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = Processes("cpu")
+    assert list(alone.share(4, 12, 2)) == list(range(4, 12))
+    shares = []
+    for alone.count, alone.rank in ((2, 0), (2, 1)):
+        shares.append(list(alone.share(4, 12, 2)))
+    assert shares == [[4, 5, 8, 9], [6, 7, 10, 11]]
+
+
+def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
+    # what `accelerate launch` runs where there are several GPUs; on processors it would want MPI
+    launch = "torch.distributed.run --standalone --nproc_per_node 2"
+    script = Path(__file__).with_name("two_processes.py")
+    done = subprocess.run(
+        [sys.executable, "-m", *launch.split(), str(script), str(data), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=script.parents[3],
+        env=os.environ | {"PYTHONPATH": str(script.parents[3]), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == "trained in 2 processes"
+    log = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert log == [1, 2]  # of one process, once
 
 
 @pytest.mark.parametrize(
