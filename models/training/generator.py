@@ -80,6 +80,7 @@ class TrainingConfig:
     Attributes:
         network: sizes of the network.
         phases: one after another.
+        trunk: torchvision's VGG16 or VGG19 for the perceptual loss; by default the one that is fetched.
         ema: decay of the averaged weights, which are the ones that are kept.
         checkpoint_s, evaluate_steps: how often.
     """
@@ -87,6 +88,7 @@ class TrainingConfig:
     network: NetworkConfig
     phases: list[Phase]
     seed: int = 1
+    trunk: str | None = None
     ema: float = 0.998
     clip_gradient: float = 1.0
     weight_decay: float = 0.01
@@ -165,7 +167,7 @@ class Trainer:
             self.discriminator.parameters(), lr=config.discriminator_rate, betas=(0.0, 0.9)
         )
         self.trunk = (
-            PerceptualTrunk(fetch_trunk(cache)).to(self.device)
+            PerceptualTrunk(Path(config.trunk) if config.trunk else fetch_trunk(cache)).to(self.device)
             if any(phase.perceptual for phase in config.phases)
             else None
         )

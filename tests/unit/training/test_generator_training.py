@@ -21,7 +21,6 @@ from models.training.build import build_dataset
 from models.training.clips import ClipOptions, ClipShard, find_clips
 from models.training.generator import Phase, Trainer, TrainingConfig
 from models.training.losses import teach_flow
-from models.training.perceptual import WINDOW, perceptual_losses
 from models.training.processes import Processes
 from models.training.samples import ClipSamples, SampleOptions, load_people
 
@@ -144,27 +143,6 @@ def test_the_taught_flow_finds_a_shift() -> None:
     middle = (slice(10, -10), slice(10, -10))
     assert flow[0][middle].mean() == pytest.approx(-6 / 48, abs=0.01)
     assert sure[0][middle].mean() > 0.5
-
-
-def test_fine_detail_of_the_face_counts_and_elsewhere_only_what_is_coarse() -> None:
-    """A pattern of single pixels vanishes at half size: it is seen in the face's window alone."""
-    landmarks = torch.full((2, 478, 2), 0.3125)
-    weight, wanted = torch.ones(2, 1, 256, 256), torch.full((2, 3, 256, 256), 0.2)
-    fine = torch.full((256, 256), 0.1)
-    fine[::2, ::2] = fine[1::2, 1::2] = -0.1
-    start = round(0.3125 * 256 - WINDOW / 2)
-    face, outside = wanted.clone(), wanted.clone()
-    face[..., start : start + WINDOW, start : start + WINDOW] += fine[:WINDOW, :WINDOW]
-    outside[..., start + WINDOW :, :] += fine[start + WINDOW :]
-
-    def seen(picture: torch.Tensor) -> list[float]:
-        both = perceptual_losses(lambda x: [x], picture, wanted, weight, landmarks)  # type: ignore[arg-type]
-        return [float(part.mean()) for part in both]
-
-    assert seen(wanted) == [0.0, 0.0]
-    assert seen(face) == pytest.approx([0.0, 0.5], abs=1e-5)
-    assert seen(outside) == pytest.approx([0.0, 0.0], abs=1e-5)
-    assert seen(wanted + 0.1) == pytest.approx([0.5, 0.5], abs=1e-5)
 
 
 def test_training_goes_on_after_a_stop_as_if_nothing_had_been(data: Path, tmp_path: Path) -> None:
