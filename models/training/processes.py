@@ -31,7 +31,9 @@ class Processes:
             from accelerate import PartialState  # of the `train` extra
 
             state = PartialState(cpu=self.device.type == "cpu")
-            self.rank, self.device = state.process_index, state.device
+            self.rank = state.process_index
+            if self.device.type != "cpu":  # there it would say cpu:1, from which torch.load cannot restore
+                self.device = state.device
 
     @property
     def main(self) -> bool:

@@ -21,8 +21,10 @@ def main(data: Path, out: Path) -> None:
     processes.average_gradients([one])
     assert one.grad.tolist() == [0.5, 0.5]
 
-    phases = [Phase(steps=2, size=64, batch=2, adversarial=0.1, taught_flow=0.0)]
-    trainer = Trainer(replace(TINY, phases=phases), data, out, cache=out, device="cpu")
+    phase = Phase(steps=1, size=64, batch=2, adversarial=0.1, taught_flow=0.0)
+    Trainer(replace(TINY, phases=[phase]), data, out, cache=out, device="cpu").run()
+    trainer = Trainer(replace(TINY, phases=[phase, phase]), data, out, cache=out, device="cpu")
+    assert trainer.step == 1  # goes on from there
     begun = torch.nn.utils.parameters_to_vector(trainer.network.parameters()).detach().clone()
     trainer.run()
     ended = torch.nn.utils.parameters_to_vector(trainer.network.parameters()).detach()
