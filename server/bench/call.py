@@ -27,7 +27,7 @@ import aiohttp
 import psutil
 
 from server.bench.clip import astronaut, encode_opus, encode_vp8, one_thread, performance
-from server.bench.driver import Film, SyntheticDriver, received_frames_stay_coded
+from server.bench.driver import Film, SyntheticDriver
 from server.bench.measure import MetricsSnapshot, ProcessTimes, percentile
 from server.errors import UserError
 from server.serve import free_port
@@ -127,7 +127,7 @@ class CallBenchmark:
         self.progress("encoding the synthetic driver's film", 0.0)
         film = await asyncio.to_thread(make_film)
         rows: list[Row] = []
-        with tempfile.TemporaryDirectory(prefix="understudy-bench-") as folder, received_frames_stay_coded():
+        with tempfile.TemporaryDirectory(prefix="understudy-bench-") as folder:
             service = _Service(self.settings, Path(folder), self.max_drivers)
             self.progress("starting the service", 0.0)
             start_up = await service.start()

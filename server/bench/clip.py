@@ -124,13 +124,13 @@ def encode_vp8(frames: Iterator[np.ndarray], fps: int, *, bitrate: int = 900_000
     return packets
 
 
-def encode_opus(seconds: float = 4.0) -> list[bytes]:
+def encode_opus(seconds: float = 4.0, *, hertz: int = 440) -> list[bytes]:
     """A tone in Opus packets of 20 ms."""
     codec = av.CodecContext.create("libopus", "w")
     assert isinstance(codec, av.AudioCodecContext)
     codec.sample_rate, codec.layout, codec.format = 48000, "mono", "s16"
     codec.bit_rate = 32000
-    samples = (9000 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * 48000)) / 48000)).astype(np.int16)
+    samples = (9000 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * 48000)) / 48000)).astype(np.int16)
     packets: list[bytes] = []
     for start in range(0, len(samples) - 959, 960):
         frame = av.AudioFrame.from_ndarray(samples[None, start : start + 960], format="s16", layout="mono")
