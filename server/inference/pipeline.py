@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import sys
 import time
@@ -27,6 +26,7 @@ from server.generators import load_generator
 from server.inference.memory import FrameReader, FrameWriter
 from server.inference.messages import CameraNote, InferenceSettings, Outcome, PictureNote
 from server.inference.preparation import Preparation, ReadyTarget
+from server.inference.turns import Turns
 from server.provenance import VisibleMark, Watermark
 from server.targets.store import TargetStore
 
@@ -139,7 +139,7 @@ class Pipeline:
         self._mark = VisibleMark(settings.mark, settings.size)
         self._watermark = Watermark(settings.size, settings.size) if settings.mark.watermark else None
         self._drivers: dict[int, Driver] = {}
-        self._turn = 0
+        self._turns = Turns()
         self.preparation = Preparation(self._store.load, self.generator, self._warm_up())
 
     def _warm_up(self) -> npt.NDArray[np.uint8]:
@@ -218,6 +218,7 @@ class Pipeline:
 
     def release(self, number: int) -> Driver | None:
         """Forget a driver; its mailboxes are closed by the caller."""
+        self._turns.forget(number)
         driver = self._drivers.pop(number, None)
         if driver is not None and driver.detector is not None:
             self.preparation.discard(driver.detector)
@@ -225,20 +226,26 @@ class Pipeline:
 
     # ------------------------------------------------------------ frames
 
-    def process(self, numbers: Iterable[int]) -> None:
-        """Take the newest frame of each of these drivers through, in batches, each driver once.
+    def process(self, numbers: Iterable[int]) -> set[int]:
+        """Take the newest frames of some of these drivers through, as one batch.
 
-        Who comes first changes from time to time, so that nobody is always last.
+        Who was served longest ago comes first. So where there is more to do than time, all drivers lose the
+        same share of their frames, none waits for longer than all others take, and orders are heard between
+        any two batches.
+
+        Returns:
+            Drivers whose frame has not been looked at; it is still there, or a newer one.
         """
-        order = sorted(number for number in numbers if number in self._drivers)
-        if not order:
-            return
-        self._turn += 1
-        start = self._turn % len(order)
-        # lazily: where frames are generated one by one, the first is on its way before the next is looked at
-        aimed = (one for one in map(self._aim, order[start:] + order[:start]) if one is not None)
-        while batch := list(itertools.islice(aimed, self.best_batch)):
+        waiting = self._turns.order(number for number in numbers if number in self._drivers)
+        batch: list[_Aimed] = []
+        while waiting and len(batch) < self.best_batch:
+            number = waiting.popleft()
+            self._turns.served(number)
+            if (aimed := self._aim(number)) is not None:
+                batch.append(aimed)
+        if batch:
             self._generate(batch)
+        return set(waiting)
 
     def _known(self, target_id: str) -> ReadyTarget | None:
         """A target that some driver is shown behind already."""

@@ -94,6 +94,7 @@ class InferenceProcess:
         self._picture_bytes = picture_bytes
         self._arrivals = Arrivals()
         self._drivers: dict[int, int] = {}  # by the file descriptor of their cameras
+        self._left: set[int] = set()  # drivers whose frames are there but have to wait for their turn
         self._spoke = 0.0
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
@@ -113,7 +114,7 @@ class InferenceProcess:
             ready = self._ready(events)
             if ready and (missing := self._company(ready)):
                 ready |= self._await(missing)
-            self._pipeline.process(ready)
+            self._left = self._pipeline.process(ready)
             if time.monotonic() - self._spoke > HEARTBEAT_S:
                 self._say(Alive())
 
@@ -125,13 +126,13 @@ class InferenceProcess:
         """Drivers whose camera frame is there."""
         now = time.monotonic()
         ready = {self._drivers[fd] for fd in events if fd in self._drivers}
-        for driver in ready:
+        for driver in ready - self._left:
             self._arrivals.note(driver, now)
         return ready
 
     def _company(self, ready: set[int]) -> set[int]:
         """Drivers worth waiting for: their frame would make it into the same batch."""
-        if len(self._drivers) < 2 or self._company_s <= 0:
+        if len(self._drivers) < 2 or self._company_s <= 0 or len(ready) >= self._pipeline.best_batch:
             return set()
         return self._arrivals.expected(time.monotonic(), self._company_s) - ready
 
