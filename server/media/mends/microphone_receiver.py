@@ -3,13 +3,15 @@
 aiortc holds 80 ms of sound in a jitter buffer, decodes it, queues it without bound (a queue that fills before
 the other side is connected delays the sound for good) and encodes it anew. A viewer's browser has an adaptive
 jitter buffer with loss concealment and forward error correction of its own, which works better on the
-packets as they were sent. So nothing is queued here at all; :class:`~server.media.sound.SoundSource` caps
-what waits for a sender.
+packets as they were sent. So nothing is queued here but what overtook others, until it is in order again
+(:mod:`server.media.mends.sound_order`); :class:`~server.media.sound.ViewerSound` caps what waits for a
+sender.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -18,9 +20,9 @@ from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
 from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtp import RtpPacket
-from aiortc.utils import uint16_gt
 
 from server import metrics
+from server.media.mends.sound_order import SoundOrder
 
 #: The largest Opus packet: 3 frames of 1275 bytes and their header, far above what fits in a datagram.
 MAX_PACKET_BYTES: Final = 1500
@@ -37,7 +39,8 @@ class MicrophoneReceiver(RTCRtpReceiver):
     def __init__(self, transport: RTCDtlsTransport, on_packet: Callable[[bytes, int], None]) -> None:
         super().__init__("audio", transport)
         self._on_packet = on_packet
-        self._last: int | None = None
+        self._order = SoundOrder(self._pass_on)
+        self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
 
     async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
@@ -52,6 +55,8 @@ class MicrophoneReceiver(RTCRtpReceiver):
 
     async def stop(self) -> None:
         self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
         await super().stop()
 
     async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
@@ -62,15 +67,34 @@ class MicrophoneReceiver(RTCRtpReceiver):
         streams: dict[int, StreamStatistics] = base._RTCRtpReceiver__remote_streams
         if packet.ssrc not in streams:  # the browser began anew; there is one microphone at a time
             streams.clear()
-            self._last = None
+            self._order.release(all_gaps=True)
+            self._order = SoundOrder(self._pass_on)
             streams[packet.ssrc] = StreamStatistics(codec.clockRate)
         streams[packet.ssrc].add(packet)
         metrics.AUDIO_PACKETS.labels("received").inc()
-        if not packet.payload or len(packet.payload) > MAX_PACKET_BYTES:
+        payload = packet.payload
+        if not payload or len(payload) > MAX_PACKET_BYTES:
             metrics.AUDIO_DROPPED.labels("size").inc()
-        elif self._last is not None and not uint16_gt(packet.sequence_number, self._last):
+            payload = b""  # its place in the order is not waited for
+        if not self._order.put(packet.sequence_number, payload, packet.timestamp):
             # Late or repeated: the sender's numbering would put it behind what it belongs before.
             metrics.AUDIO_DROPPED.labels("late").inc()
-        else:
-            self._last = packet.sequence_number
-            self._on_packet(packet.payload, packet.timestamp)
+        self._wait()
+
+    def _wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self._order.due
+        if due is not None and not self._stopped:
+            delay = max(0.001, due - time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._given_up)
+
+    def _given_up(self) -> None:
+        self._timer = None
+        self._order.release()
+        self._wait()
+
+    def _pass_on(self, payload: bytes, timestamp: int) -> None:
+        if payload and not self._stopped:
+            self._on_packet(payload, timestamp)
