@@ -131,7 +131,6 @@ class SyntheticDriver:
         target: the target's id.
         film: what to send.
         calls: whether it asks the others in the room for a call (one of a room does, the others accept).
-        token: join token, where the service is by invitation.
         watcher: told of all that is sent and received.
 
     Attributes:
@@ -144,14 +143,13 @@ class SyntheticDriver:
     target: str
     film: Film
     calls: bool = False
-    token: str | None = None
     watcher: Watcher = field(default_factory=Watcher)
     streams: dict[str, ReceivedStream] = field(default_factory=dict)
     live: asyncio.Event = field(default_factory=asyncio.Event)
     live_after_s: float | None = None
 
     def __post_init__(self) -> None:
-        self._signaling = SyntheticTerminal(self.name, self._handle, self.token)
+        self._signaling = SyntheticTerminal(self.name, self._handle)
         self._sessions: dict[str, _Session] = {}
         self._peers: set[str] = set()
         self._ice_servers: list[RTCIceServer] = []
@@ -190,6 +188,10 @@ class SyntheticDriver:
         welcome = await self._signaling.enter(http, url)
         self._ice_servers = ice_servers(welcome.ice_servers)
         await self._settle()
+
+    def use_token(self, token: str | None) -> None:
+        """Enter with this join token; for before :meth:`start`."""
+        self._signaling.token = token
 
     def reset(self) -> None:
         """Count received frames from zero."""

@@ -37,6 +37,7 @@ class SyntheticTerminal:
         token: join token, where the service is by invitation.
 
     Attributes:
+        token: the join token.
         id: the terminal's id, once welcomed.
         tally: what was lost, refused or came back, by what it was: ``connection_lost``, ``resumed``,
             ``not_resumed``, ``gave_up``, ``refused <code>``, ``malformed``, ``fault <type>``.
@@ -49,7 +50,7 @@ class SyntheticTerminal:
         self.tally: Counter[str] = Counter()
         self.errors: list[str] = []
         self._handle = handle
-        self._token = token
+        self.token = token
         self._resume: str | None = None
         self._resume_s = 0.0
         self._socket: aiohttp.ClientWebSocketResponse | None = None
@@ -107,7 +108,7 @@ class SyntheticTerminal:
         self, http: aiohttp.ClientSession, url: str
     ) -> tuple[aiohttp.ClientWebSocketResponse, protocol.Welcome]:
         socket = await http.ws_connect(url, max_msg_size=4 * protocol.MAX_MESSAGE_BYTES)
-        hello = protocol.Hello(name=self.name, resume=self._resume, token=self._token)
+        hello = protocol.Hello(name=self.name, resume=self._resume, token=self.token)
         await socket.send_str(protocol.encode(hello))
         try:
             first = protocol.decode(protocol.SERVER_MESSAGE, await socket.receive_str(timeout=_WELCOME_S))
