@@ -17,6 +17,7 @@ from models.training.dataset_cli import app as dataset
 from server.animation.cli import animate
 from server.animation.template_cli import app as template
 from server.bench.cli import app as bench
+from server.loadtest.cli import loadtest
 from server.provenance_command import app as provenance
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ app.add_typer(evaluate, name="evaluate")
 app.add_typer(template, name="template")
 app.add_typer(provenance, name="provenance")
 app.command()(animate)
+app.command()(loadtest)
 
 ConfigOption = Annotated[
     Path | None,
@@ -251,6 +253,10 @@ def bench_call(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there as well.")
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw cost and frame age: PNG, WebP, SVG or PDF."),
+    ] = None,
 ) -> None:
     """Drivers in calls on this machine: 1, 2, 4, 8 ... until the frame rate falls under 20.
 
@@ -268,7 +274,9 @@ def bench_call(
     loaded = load(config, settings)
     from server.bench.report import run_call_benchmark
 
-    run_call_benchmark(loaded.settings, seconds=seconds, max_drivers=max_drivers, json_file=json_file)
+    run_call_benchmark(
+        loaded.settings, seconds=seconds, max_drivers=max_drivers, json_file=json_file, plot_file=plot
+    )
 
 
 def load(config: Path | None, assignments: list[str] | None, **options: Any) -> LoadedSettings:

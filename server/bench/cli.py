@@ -1,30 +1,16 @@
-"""``understudy bench frame`` and ``understudy bench generator``: figures of the models on this machine."""
+"""``understudy bench ...``: figures of the models and of the inference process on this machine."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from enum import StrEnum
+import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from models.generator import Generator
-    from server.bench.stages import Times
+from server.bench.networks import Name
 
 app = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode="markdown")
-
-
-class Name(StrEnum):
-    """Generators; a network goes by the name of its runtime."""
-
-    MESH_WARP = "mesh-warp"
-    TORCH = "torch"
-    OPENVINO_F32 = "openvino-f32"
-    OPENVINO_BF16 = "openvino-bf16"
-
 
 SizeOption = Annotated[int, typer.Option("--size", help="Pixels a side of the picture: 256 or 512.")]
 JsonOption = Annotated[
@@ -34,19 +20,20 @@ CompareOption = Annotated[
     Path | None,
     typer.Option("--compare", metavar="FILE", help="Show the change since a result that --json wrote."),
 ]
-GeneratorOption = Annotated[
-    list[Name] | None,
-    typer.Option("--generator", "-g", help="Which ones; a network's name is its runtime's."),
+PlotOption = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE", help="Draw the figures: PNG, WebP, SVG or PDF.")
 ]
+GeneratorOption = Annotated[
+    Name, typer.Option("--generator", "-g", help="Which one; a network's name is its runtime's.")
+]
+FramesOption = Annotated[int, typer.Option("--frames", min=10, help="Frames that are measured.")]
 
 
 @app.command("frame")
 def frame(
     size: SizeOption = 256,
-    generator: Annotated[
-        Name, typer.Option("--generator", "-g", help="See `bench generator`.")
-    ] = Name.MESH_WARP,
-    frames: Annotated[int, typer.Option("--frames", min=10, help="Frames that are measured.")] = 200,
+    generator: GeneratorOption = Name.MESH_WARP,
+    frames: FramesOption = 200,
     json_file: JsonOption = None,
     compare: CompareOption = None,
 ) -> None:
@@ -54,60 +41,115 @@ def frame(
 
     A synthetic driver (640x480), one target, one frame at a time, nothing else of a call.
     """
-    from rich.progress import Progress
-
+    from server.bench.networks import make_generator
+    from server.bench.results import read_former, show, write
     from server.bench.stages import time_frame
 
-    before = _read(compare)
-    made = _generators([generator], size)
-    with Progress(transient=True) as progress:
-        task = progress.add_task("frames", total=1.0)
-        times = time_frame(
-            made[0], frames=frames, progress=lambda share: progress.update(task, completed=share)
-        )
-    _show("step", times, before)
-    _write(json_file, times)
+    before = read_former(compare)
+    made = make_generator(_here([generator])[0], _checked(size))
+    with _Bar() as bar:
+        times = time_frame(made, frames=frames, progress=bar.share)
+    show("step", times, before)
+    write(json_file, {"results": times})
+
+
+@app.command("landmarks")
+def landmarks(
+    frames: FramesOption = 200, json_file: JsonOption = None, compare: CompareOption = None
+) -> None:
+    """From camera picture to a target's landmarks: detector, smoothing, pose, identity, retargeting.
+
+    The detector is measured as it follows a face from frame to frame and as it finds one anew in each.
+    """
+    from server.bench.results import read_former, show, write
+    from server.bench.stages import time_landmarks
+
+    before = read_former(compare)
+    with _Bar() as bar:
+        times = time_landmarks(frames=frames, progress=bar.share)
+    show("step", times, before)
+    write(json_file, {"results": times})
 
 
 @app.command("generator")
 def generator(
-    names: GeneratorOption = None,
+    names: Annotated[
+        list[Name] | None,
+        typer.Option("--generator", "-g", help="Which ones; a network's name is its runtime's."),
+    ] = None,
     size: SizeOption = 256,
     batches: Annotated[
         str, typer.Option("--batch", help="Batch sizes, as 1,4,16; more than 1 only where it pays.")
     ] = "1",
-    rounds: Annotated[int, typer.Option("--rounds", min=3, help="Repetitions of each.")] = 30,
+    rounds: Annotated[int, typer.Option("--rounds", min=3, help="Frames of each.")] = 30,
+    threads: Annotated[
+        int, typer.Option("--threads", min=1, help="Of the runtime; the inference process gives it 1.")
+    ] = 1,
     json_file: JsonOption = None,
     compare: CompareOption = None,
 ) -> None:
-    """Generators by themselves, with every runtime that is installed: milliseconds a frame.
+    """Generators by themselves, with every runtime that is installed, each in a process of its own.
 
     Networks are untrained, of `lite.yaml`'s size: what they cost does not depend on what they learned.
+
+    - **of peak**: the network's operations in a whole frame's time (drawing and conversions are in the time),
+      of what a large convolution reaches in the same runtime, precision, number of threads and process
+    - **MiB**: the most memory the process had so far; **KiB target**: arrays that a cached target holds
     """
-    from rich.console import Console
+    from server.bench.results import read_former, show, write
+    from server.bench.runtime_process import measure_generator
 
-    from server.bench.stages import peak_gflops, time_generator
+    before = read_former(compare)
+    sizes, chosen = _numbers(batches, "--batch"), _here(names or list(Name))
+    times = []
+    with _Bar() as bar:
+        for index, name in enumerate(chosen):
+            bar.update(name, index / len(chosen))
+            times += measure_generator(name, _checked(size), sizes, rounds, threads)
+    show("generator", times, before)
+    write(json_file, {"threads": threads, "size": size, "results": times})
 
-    before = _read(compare)
-    try:
-        sizes = sorted({int(part) for part in batches.split(",")})
-        if sizes[0] < 1:
-            raise ValueError
-    except ValueError:
-        raise typer.BadParameter(f"--batch {batches}: write numbers, as 1,4,16.") from None
-    times: list[Times] = []
-    console = Console(highlight=False)
-    for made in _generators(names or list(Name), size):
-        with console.status(made.name):
-            times += time_generator(made, sizes if made.best_batch > 1 else sizes[:1], rounds=rounds)
-    _show("generator", times, before)
-    operations = _lite_gflops()
-    peak = peak_gflops()
-    console.print(
-        f"The lite network is {operations:.1f} GFLOPs a frame; a large convolution in torch f32 reached "
-        f"{peak:.0f} GFLOP/s here."
-    )
-    _write(json_file, times)
+
+@app.command("batching")
+def batching(
+    generator: GeneratorOption = Name.MESH_WARP,
+    drivers: Annotated[
+        str, typer.Option("--drivers", help="Numbers of drivers, each measured by itself.")
+    ] = "1,2,4,8,16,32,64",
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=1, max=3600, help="How long each is measured.")
+    ] = 5.0,
+    fps: Annotated[float, typer.Option("--fps", min=1, max=60, help="Of the drivers' cameras.")] = 25.0,
+    size: SizeOption = 256,
+    json_file: JsonOption = None,
+    compare: CompareOption = None,
+    plot: PlotOption = None,
+) -> None:
+    """The inference process by itself under 1 to 64 synthetic drivers: how fairly and how late it serves.
+
+    No network and no codec: frames go through the real mailboxes into a real inference process.
+
+    - **new fps**: new pictures a second of a driver: mean, least and most over the drivers
+    - **age**: of the driver's frame when its picture came
+    - **gap**: the longest time from one new picture of a driver to its next
+    - **own**: landmarks and the batch's generation; **waiting**: the rest of the age
+    - **CPU**: cores of the inference process and, in brackets, of the synthetic drivers
+    """
+    from server.bench.batching import Batching
+    from server.bench.batching_report import read_former, show
+    from server.bench.results import write
+
+    before = read_former(compare)
+    loads = _numbers(drivers, "--drivers")
+    with _Bar() as bar:
+        benchmark = Batching(_here([generator])[0], _checked(size), loads, seconds, fps, bar.update)
+        rows = asyncio.run(benchmark.run())
+    show(rows, before)
+    write(json_file, {"generator": generator, "size": size, "fps": fps, "rows": rows})
+    if plot is not None:
+        from server.bench.plots import plot_batching
+
+        plot_batching(rows, plot, title=f"{generator}, {size} pixels, cameras at {fps:g} frames a second")
 
 
 @app.command("animate")
@@ -124,117 +166,65 @@ def animate(
     """
     from rich.progress import track
 
+    from server.bench.results import read_former, show, write
     from server.bench.stages import time_command
 
-    before = _read(compare)
+    before = read_former(compare)
     name = f"{seconds:g} s clip, {size} pixels"
-    order = [
-        "animate",
-        "astronaut",
-        "-t",
-        "happy",
-        "--fps",
-        "25",
-        "--size",
-        str(size),
-        "--seconds",
-        str(seconds),
-    ]
+    order = ["animate", "astronaut", "-t", "happy", "--fps", "25"]
+    order += ["--size", str(size), "--seconds", str(seconds)]
     times = [time_command(name, order, track(range(rounds), transient=True))]
-    _show("animate", times, before)
-    _write(json_file, times)
+    show("animate", times, before)
+    write(json_file, {"results": times})
 
 
-def _generators(names: Sequence[Name], size: int) -> list[Generator]:
-    """Those that can be made here; what cannot is said and left out."""
-    from models.marionette.generator import MarionetteGenerator
-    from models.mesh_warp import MeshWarpGenerator
+class _Bar:
+    """A progress bar that goes away when all is done."""
 
+    def __enter__(self) -> _Bar:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
+        self._progress = Progress(*columns, transient=True)
+        self._task = self._progress.add_task("", total=1.0)
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def share(self, share: float) -> None:
+        """So much of all is done, 0..1."""
+        self._progress.update(self._task, completed=share)
+
+    def update(self, doing: str, share: float) -> None:
+        """What is being done, and how much of all is done."""
+        self._progress.update(self._task, description=doing, completed=share)
+
+
+def _checked(size: int) -> int:
     if size not in (256, 512):
         raise typer.BadParameter(f"--size must be 256 or 512, not {size}.")
-    made: list[Generator] = []
-    for name in names:
-        if name is Name.MESH_WARP:
-            made.append(MeshWarpGenerator(size))
-        elif name is Name.TORCH:
-            made.append(MarionetteGenerator(_lite(), size))
-        else:
-            try:
-                from models.marionette.openvino_runtime import OpenVinoRuntime
+    return size
 
-                runtime = OpenVinoRuntime(_lite(), "bf16" if name is Name.OPENVINO_BF16 else "f32")
-            except ImportError:
-                typer.echo(
-                    f"{name}: left out, OpenVINO is not installed (pip install 'understudy[openvino]')."
-                )
-                continue
-            made.append(MarionetteGenerator(runtime, size))
-    if not made:
+
+def _numbers(text: str, option: str) -> list[int]:
+    try:
+        numbers = sorted({int(part) for part in text.split(",")})
+        if numbers[0] < 1:
+            raise ValueError
+    except ValueError:
+        raise typer.BadParameter(f"{option} {text}: write numbers, as 1,4,16.") from None
+    return numbers
+
+
+def _here(names: list[Name]) -> list[Name]:
+    """Those that can be made here; what cannot is said and left out."""
+    from server.bench.networks import installed
+
+    here = installed(names)
+    for name in set(names) - set(here):
+        typer.echo(f"{name}: left out, OpenVINO is not installed (pip install 'understudy[openvino]').")
+    if not here:
         raise typer.Exit(1)
-    return made
-
-
-def _lite() -> Any:
-    """An untrained network of the size that is meant for CPUs."""
-    from models.marionette.network import MarionetteNetwork
-    from models.training.generator import TrainingConfig
-
-    folder = Path(__file__).parents[2] / "models" / "training" / "configs"
-    return MarionetteNetwork(TrainingConfig.load(folder / "lite.yaml").network).eval()
-
-
-def _lite_gflops() -> float:
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    network = _lite()
-    config = network.config
-    size = config.size
-    photos, maps = torch.zeros(1, 1, 3, size, size), [torch.zeros(1, 6, r, r) for r in config.resolutions]
-    with torch.inference_mode():
-        code = network.encode_target(photos, photos, maps[-1][:, None], torch.ones(1, 1, dtype=torch.bool))
-        with FlopCounterMode(display=False) as counter:
-            aligned = network.align(code, torch.zeros(1, 3, size // 2, size // 2), maps)
-            network.decoder.synthesise(aligned.u, photos[:, 0])
-    return float(counter.get_total_flops()) / 1e9
-
-
-def _show(what: str, times: Sequence[Times], before: dict[tuple[str, int], float]) -> None:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE)
-    table.add_column(what, no_wrap=True)
-    for column in ("batch", "p50 ms", "p95 ms", "CPU ms", *(["since"] if before else [])):
-        table.add_column(column, justify="right")
-    for one in times:
-        cells = [str(one.batch), f"{one.p50_ms:.2f}", f"{one.p95_ms:.2f}", f"{one.cpu_ms:.2f}"]
-        if before:
-            former = before.get((one.name, one.batch))
-            cells.append(f"{100 * (one.p50_ms / former - 1):+.0f} %" if former else "")
-        table.add_row(one.name, *cells)
-    Console(highlight=False).print(table)
-
-
-def _read(path: Path | None) -> dict[tuple[str, int], float]:
-    """Median times of a former result, by name and batch."""
-    if path is None:
-        return {}
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))["results"]
-        return {(one["name"], one["batch"]): float(one["p50_ms"]) for one in results}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise typer.BadParameter(f"--compare {path}: no result of this command ({error}).") from None
-
-
-def _write(path: Path | None, times: Sequence[Times]) -> None:
-    if path is None:
-        return
-    from server.bench.call import machine
-    from server.bench.stages import as_json
-
-    try:
-        path.write_text(as_json(machine(), times) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise typer.BadParameter(f"--json {path}: cannot be written ({error.strerror}).") from None
+    return here

@@ -30,12 +30,18 @@ _COLUMNS = (
 
 
 def run_call_benchmark(
-    settings: Settings, *, seconds: float, max_drivers: int, json_file: Path | None
+    settings: Settings,
+    *,
+    seconds: float,
+    max_drivers: int,
+    json_file: Path | None,
+    plot_file: Path | None = None,
 ) -> Report:
     """Run ``understudy bench call``: a progress bar and a growing table while it runs, then the summary.
 
     Args:
         json_file: also written there, as JSON.
+        plot_file: cost and frame age against the number of drivers, drawn.
 
     Raises:
         UserError: the service did not get ready, or the file cannot be written.
@@ -62,6 +68,10 @@ def run_call_benchmark(
             json_file.write_text(report.as_json(), encoding="utf-8")
         except OSError as error:
             raise UserError(f"Cannot write {json_file}: {error.strerror}.") from None
+    if plot_file is not None:
+        from server.bench.plots import plot_call
+
+        plot_call(rows, plot_file, title=f"Calls: {settings.generator}, {settings.size} pixels")
     return report
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,46 +9,32 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.generator import Generator, Landmarks, Picture, TargetFeatures
+from models.generator import Generator, Landmarks, TargetFeatures
+from models.landmarks.crop import face_size
 from models.landmarks.detector import FaceDetector
 from models.landmarks.driver import DriverTracker
+from models.landmarks.geometry import normalise
 from models.landmarks.identity import few_shot
 from models.landmarks.retarget import RetargetTarget, retarget
+from models.landmarks.smoothing import OneEuroFilter
 from models.mesh_warp import MeshWarpGenerator
 from server.bench.clip import astronaut, performance
+from server.bench.results import Times
 from server.errors import UserError
 from server.provenance import MarkSettings, VisibleMark, Watermark
 
-__all__ = ["Times", "as_json", "peak_gflops", "time_command", "time_frame", "time_generator"]
+__all__ = ["driver_film", "time_command", "time_frame", "time_generator", "time_landmarks"]
 
 #: Frames before the clock runs: caches, lazy imports, the tracker's calibration.
 _WARM_UP: Final = 40
 _FILM_FPS: Final = 30
-
-
-@dataclass(frozen=True)
-class Times:
-    """What one step of a frame takes, or one generator.
-
-    Attributes:
-        name: of the step (``whole`` is all of them), or of generator and runtime.
-        p50_ms, p95_ms: wall-clock time a frame.
-        cpu_ms: processor time of all threads, mean a frame.
-        batch: frames made together.
-    """
-
-    name: str
-    p50_ms: float
-    p95_ms: float
-    cpu_ms: float
-    batch: int = 1
 
 
 @dataclass
@@ -87,7 +72,7 @@ def time_frame(
         progress: told the share that is done.
     """
     image, landmarks = astronaut()
-    film = _film(image, landmarks)
+    film = driver_film()
     target = generator.encode_target(image[None], landmarks[None])
     retargeting = RetargetTarget.of(landmarks)
     tracker = DriverTracker(few_shot=few_shot().driver)
@@ -122,6 +107,51 @@ def time_frame(
             progress((index + 1) / (_WARM_UP + frames))
     times = clock.times()
     return [step for step in times if step.name != "whole"] + [step for step in times if step.name == "whole"]
+
+
+def time_landmarks(
+    *, frames: int = 200, progress: Callable[[float], None] = lambda share: None
+) -> list[Times]:
+    """From camera picture to a target's landmarks, step by step, without a generator.
+
+    The detector is measured as it follows a face from frame to frame, as in calls, and as it looks for one
+    anew in each, as on photos. The tracker does the three steps before it and more: its line is all it takes.
+
+    Args:
+        frames: that are measured.
+        progress: told the share that is done.
+    """
+    _, landmarks = astronaut()
+    film = [np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420), np.uint8) for planes in driver_film()]
+    cv2.setNumThreads(1)
+    target = RetargetTarget.of(landmarks)
+    estimate = few_shot()
+    tracker, smooth = DriverTracker(few_shot=estimate.driver), OneEuroFilter()
+    clock = _Clock()
+    with FaceDetector(static=False) as detector, FaceDetector(static=True) as still:
+        for index in range(_WARM_UP + frames):
+            if index == _WARM_UP:
+                clock = _Clock()
+            picture = film[index % len(film)]
+            with clock.step("detector, following"):
+                faces = detector.detect(picture)
+            with clock.step("detector, anew"):
+                still.detect(picture)
+            if not faces:
+                continue
+            points = np.asarray(faces[0], np.float64)
+            with clock.step("smoothing (One-Euro)"):
+                points = smooth(points, index / _FILM_FPS, scale=face_size(points))
+            with clock.step("pose (Procrustes)"):
+                normalised, _ = normalise(points)
+            with clock.step("identity of one frame"):
+                estimate.driver(normalised)
+            with clock.step("tracker, whole"):
+                motion = tracker.update(faces[0], index / _FILM_FPS)
+            with clock.step("retargeting"):
+                retarget(motion, target)
+            progress((index + 1) / (_WARM_UP + frames))
+    return clock.times()
 
 
 def time_generator(generator: Generator, batches: Sequence[int], *, rounds: int = 30) -> list[Times]:
@@ -181,28 +211,8 @@ def time_command(name: str, arguments: Sequence[str], rounds: Iterable[object]) 
     return Times(name, p50, p95, 1e3 * cpu / len(walls))
 
 
-def peak_gflops(seconds: float = 1.0) -> float:
-    """What this machine does in a large convolution in torch, single precision, all threads: GFLOP/s."""
-    import torch
-
-    convolution = torch.nn.Conv2d(256, 256, 3, padding=1)
-    picture = torch.rand(1, 256, 64, 64)
-    operations = 2 * 256 * 256 * 9 * 64 * 64
-    best, end = float("inf"), time.perf_counter() + seconds
-    with torch.inference_mode():
-        while time.perf_counter() < end:
-            began = time.perf_counter()
-            convolution(picture)
-            best = min(best, time.perf_counter() - began)
-    return operations / best / 1e9
-
-
-def as_json(machine: dict[str, Any], results: Sequence[Times]) -> str:
-    """A result file, which ``--compare`` reads back."""
-    return json.dumps({"machine": machine, "results": [asdict(result) for result in results]}, indent=1)
-
-
-def _film(image: Picture, landmarks: Landmarks) -> list[npt.NDArray[np.uint8]]:
-    """One period of the synthetic driver's performance, I420."""
+def driver_film() -> list[npt.NDArray[np.uint8]]:
+    """One period of the synthetic driver's performance, I420 [720, 640] each."""
+    image, landmarks = astronaut()
     frames = performance(MeshWarpGenerator(512), image, landmarks, _FILM_FPS)
     return [np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420), np.uint8) for frame in frames]

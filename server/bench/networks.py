@@ -1,0 +1,131 @@
+"""The generators that benchmarks measure, by name; networks are untrained, of the size meant for CPUs.
+
+What a network costs does not depend on what it learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.generator import Generator
+    from models.marionette.network import MarionetteNetwork
+
+__all__ = [
+    "Name",
+    "dotted",
+    "installed",
+    "lite_gflops",
+    "lite_network",
+    "make_generator",
+    "mesh_warp",
+    "openvino_bf16",
+    "openvino_f32",
+    "torch_f32",
+]
+
+
+class Name(StrEnum):
+    """Generators; a network goes by the name of its runtime."""
+
+    MESH_WARP = "mesh-warp"
+    TORCH = "torch"
+    OPENVINO_F32 = "openvino-f32"
+    OPENVINO_BF16 = "openvino-bf16"
+
+
+def make_generator(name: Name, size: int, threads: int = 1) -> Generator:
+    """A generator of pictures of 256 or 512 pixels a side.
+
+    Args:
+        threads: of OpenVINO; torch's are a setting of its process.
+
+    Raises:
+        ImportError: its runtime is not installed.
+    """
+    match name:
+        case Name.MESH_WARP:
+            return mesh_warp(size)
+        case Name.TORCH:
+            return torch_f32(size)
+        case Name.OPENVINO_F32:
+            return _openvino("f32", size, threads)
+        case Name.OPENVINO_BF16:
+            return _openvino("bf16", size, threads)
+
+
+def dotted(name: Name) -> str:
+    """The function that makes a generator, as :func:`server.generators.load_generator` takes it."""
+    function = "torch_f32" if name is Name.TORCH else name.replace("-", "_")
+    return f"{__name__}:{function}"
+
+
+def mesh_warp(size: int) -> Generator:
+    """The geometric generator."""
+    from models.mesh_warp import MeshWarpGenerator
+
+    return MeshWarpGenerator(size)
+
+
+def torch_f32(size: int) -> Generator:
+    """The network in torch, single precision."""
+    from models.marionette.generator import MarionetteGenerator
+
+    return MarionetteGenerator(lite_network(), size)
+
+
+def openvino_f32(size: int) -> Generator:
+    """The network in OpenVINO, single precision."""
+    return _openvino("f32", size, 1)
+
+
+def openvino_bf16(size: int) -> Generator:
+    """The network in OpenVINO, bfloat16."""
+    return _openvino("bf16", size, 1)
+
+
+def _openvino(precision: Any, size: int, threads: int) -> Generator:
+    from models.marionette.generator import MarionetteGenerator
+    from models.marionette.openvino_runtime import OpenVinoRuntime
+
+    return MarionetteGenerator(OpenVinoRuntime(lite_network(), precision, threads=threads), size)
+
+
+def lite_network() -> MarionetteNetwork:
+    """An untrained network of ``lite.yaml``'s size."""
+    from models.marionette.network import MarionetteNetwork
+    from models.training.generator import TrainingConfig
+
+    folder = Path(__file__).parents[2] / "models" / "training" / "configs"
+    return MarionetteNetwork(TrainingConfig.load(folder / "lite.yaml").network).eval()
+
+
+@cache
+def lite_gflops() -> float:
+    """GFLOPs of a frame (a multiplication and an addition are two), counted by torch over the network's
+    convolutions and matrix products; what draws, warps and converts is not in it."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network = lite_network()
+    config = network.config
+    size = config.size
+    photos, maps = torch.zeros(1, 1, 3, size, size), [torch.zeros(1, 6, r, r) for r in config.resolutions]
+    with torch.inference_mode():
+        code = network.encode_target(photos, photos, maps[-1][:, None], torch.ones(1, 1, dtype=torch.bool))
+        with FlopCounterMode(display=False) as counter:
+            aligned = network.align(code, torch.zeros(1, 3, size // 2, size // 2), maps)
+            network.decoder.synthesise(aligned.u, photos[:, 0])
+    return float(counter.get_total_flops()) / 1e9
+
+
+def installed(names: Sequence[Name]) -> list[Name]:
+    """Those of the names whose libraries are here."""
+    from importlib.util import find_spec
+
+    openvino = find_spec("openvino") is not None
+    return [name for name in names if openvino or not name.startswith("openvino")]

@@ -1,0 +1,103 @@
+"""Draws cost and frame age against the number of drivers, and over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from server.bench.batching import BatchingRow
+from server.bench.call import Row
+
+__all__ = ["plot_batching", "plot_call"]
+
+
+def plot_batching(rows: Sequence[BatchingRow], path: Path, *, title: str) -> None:
+    """Three panels: cost and frames against drivers, frame age against drivers, and both over time.
+
+    Raises:
+        typer.BadParameter: the file cannot be written, or its kind is unknown.
+    """
+    figure, (cost, age, time) = _panels(title, 3)
+    drivers = [row.drivers for row in rows]
+    _cost(cost, drivers, [row.cpu for row in rows], "inference process")
+    frames = cost.twinx()
+    frames.fill_between(
+        drivers, [row.fps_min for row in rows], [row.fps_max for row in rows], color="C1", alpha=0.25, lw=0
+    )
+    frames.plot(drivers, [row.fps_mean for row in rows], "C1s-", ms=3)
+    frames.set_ylabel("new frames a second of each\n(band: least to most)", color="C1")
+    frames.set_ylim(0)
+    _ages(age, drivers, [row.age_ms_p50 for row in rows], [row.age_ms_p95 for row in rows])
+    longest = max(rows, key=lambda row: (len(row.moments), -row.drivers))
+    at = [moment.at_s for moment in longest.moments]
+    time.plot(
+        at, [1e3 * moment.cpu / max(moment.fps, 1e-9) / longest.drivers for moment in longest.moments], "C0"
+    )
+    time.plot(at, [moment.age_ms for moment in longest.moments], "C3")
+    time.set_ylim(0)
+    time.set_xlabel(f"seconds ({longest.drivers} drivers)")
+    time.set_ylabel("ms: processor time a frame (blue), age (red)")
+    _save(figure, path)
+
+
+def plot_call(rows: Sequence[Row], path: Path, *, title: str) -> None:
+    """Two panels: cost and frame age against the number of drivers in calls.
+
+    Raises:
+        typer.BadParameter: the file cannot be written, or its kind is unknown.
+    """
+    figure, (cost, age) = _panels(title, 2)
+    drivers = [row.drivers for row in rows]
+    _cost(cost, drivers, [row.cpu_total for row in rows], "whole service")
+    frames = cost.twinx()
+    frames.plot(drivers, [row.generated_fps for row in rows], "C1s-", ms=3)
+    frames.set_ylabel("new frames a second of each", color="C1")
+    frames.set_ylim(0)
+    _ages(age, drivers, [row.age_ms_p50 for row in rows], [row.age_ms_p95 for row in rows])
+    _save(figure, path)
+
+
+def _panels(title: str, count: int) -> tuple[Any, Any]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, count, figsize=(4.4 * count, 3.4), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    return figure, axes
+
+
+def _cost(axes: Any, drivers: Sequence[int], cores: Sequence[float], of: str) -> None:
+    axes.plot(drivers, cores, "C0o-", ms=3)
+    first = cores[0] / drivers[0]
+    reach = [driver for driver in drivers if driver * first <= max(cores) * 1.15]
+    axes.plot(reach, [driver * first for driver in reach], "k:", lw=0.8)  # a straight line through the first
+    axes.set_xlabel("drivers")
+    axes.set_ylabel(f"cores of the {of}", color="C0")
+    axes.set_ylim(0)
+    axes.set_xlim(0)
+
+
+def _ages(axes: Any, drivers: Sequence[int], median: Sequence[float], high: Sequence[float]) -> None:
+    axes.plot(drivers, median, "C3o-", ms=3, label="p50")
+    axes.plot(drivers, high, "C3o--", ms=3, label="p95")
+    axes.set_xlabel("drivers")
+    axes.set_ylabel("frame age, ms")
+    axes.set_ylim(0)
+    axes.set_xlim(0)
+    axes.legend(frameon=False)
+
+
+def _save(figure: Any, path: Path) -> None:
+    from matplotlib import pyplot
+
+    try:
+        figure.savefig(path, dpi=80)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"--plot {path}: {error}.") from None
+    finally:
+        pyplot.close(figure)

@@ -1,0 +1,165 @@
+"""One generator in a process of its own: times, the machine's peak in the same runtime, and memory.
+
+Run as ``python -m server.bench.runtime_process NAME SIZE BATCHES ROUNDS THREADS``; prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Final
+
+import numpy as np
+
+from server.bench.networks import Name, lite_gflops, make_generator
+from server.bench.results import Times
+from server.errors import UserError
+
+__all__ = ["held_bytes", "measure_generator", "peak_gflops"]
+
+#: The large convolution: 256 channels to 256, 3x3, on 64x64 places; 4.8 GFLOPs.
+_CHANNELS, _SIDE = 256, 64
+_OPERATIONS: Final = 2 * _CHANNELS * _CHANNELS * 9 * _SIDE * _SIDE
+
+
+def measure_generator(
+    name: Name, size: int, batches: Sequence[int], rounds: int, threads: int
+) -> list[Times]:
+    """Measure in a fresh process, so that its memory is this generator's alone.
+
+    Args:
+        batches: numbers of frames generated together; on runtimes that do not batch only the first counts.
+        rounds: repetitions of each.
+        threads: of the runtime; the inference process gives it one.
+
+    Raises:
+        UserError: the process failed; its last words are in the message.
+    """
+    arguments = [name, str(size), ",".join(map(str, batches)), str(rounds), str(threads)]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "server.bench.runtime_process", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UserError(f"{name} could not be measured: {done.stderr.strip()[-500:]}")
+    return [Times(**one) for one in json.loads(done.stdout.splitlines()[-1])]
+
+
+def peak_gflops(name: Name, threads: int = 1, seconds: float = 1.0) -> float:
+    """What this machine does in a large convolution, GFLOP/s: the best of many runs.
+
+    Args:
+        name: whose runtime and precision.
+        threads: of it.
+        seconds: how long to try.
+    """
+    run = _torch_convolution(threads) if name is Name.TORCH else _openvino_convolution(name, threads)
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        began = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - began)
+    return _OPERATIONS / best / 1e9
+
+
+def held_bytes(value: Any) -> int:
+    """Bytes of all arrays and tensors that an object holds, each piece of memory once."""
+    seen: set[int] = set()
+
+    def count(inner: Any) -> int:
+        if id(inner) in seen:
+            return 0
+        seen.add(id(inner))
+        if isinstance(inner, np.ndarray):
+            return count(inner.base) if isinstance(inner.base, np.ndarray) else inner.nbytes
+        if hasattr(inner, "untyped_storage"):
+            storage = inner.untyped_storage()
+            if storage.data_ptr() in seen:
+                return 0
+            seen.add(storage.data_ptr())
+            return int(storage.nbytes())
+        if isinstance(inner, dict):
+            return sum(map(count, inner.values()))
+        if isinstance(inner, list | tuple):
+            return sum(map(count, inner))
+        if hasattr(inner, "__dict__"):
+            return count(vars(inner))
+        return 0
+
+    return count(value)
+
+
+def _torch_convolution(threads: int) -> Callable[[], object]:
+    import torch
+
+    torch.set_num_threads(threads)
+    convolution = torch.nn.Conv2d(_CHANNELS, _CHANNELS, 3, padding=1)
+    picture = torch.rand(1, _CHANNELS, _SIDE, _SIDE)
+
+    def run() -> object:
+        with torch.inference_mode():
+            return convolution(picture)
+
+    return run
+
+
+def _openvino_convolution(name: Name, threads: int) -> Callable[[], object]:
+    import openvino
+    import torch
+
+    picture = torch.rand(1, _CHANNELS, _SIDE, _SIDE)
+    convolution = torch.nn.Conv2d(_CHANNELS, _CHANNELS, 3, padding=1)
+    model = openvino.convert_model(convolution, example_input=picture)
+    model.reshape(openvino.PartialShape([1, _CHANNELS, _SIDE, _SIDE]))
+    options = {
+        "INFERENCE_PRECISION_HINT": "bf16" if name is Name.OPENVINO_BF16 else "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+    values = picture.numpy()
+    return lambda: request.infer([values], share_inputs=True)
+
+
+def _measure_here(name: Name, size: int, batches: Sequence[int], rounds: int, threads: int) -> list[Times]:
+    from server.bench.clip import astronaut
+    from server.bench.stages import time_generator
+
+    if name is Name.TORCH:
+        import torch
+
+        torch.set_num_threads(threads)
+    generator = make_generator(name, size, threads)
+    image, landmarks = astronaut()
+    target_kib = held_bytes(generator.encode_target(image[None], landmarks[None])) / 1024
+    times = []
+    for batch in batches if generator.best_batch > 1 else batches[:1]:
+        (one,) = time_generator(generator, [batch], rounds=max(3, rounds // batch))
+        # in kilobytes on Linux, in bytes on macOS
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+            2**20 if sys.platform == "darwin" else 1024
+        )
+        times.append(replace(one, memory_mib=most, target_kib=target_kib))
+    if name is Name.MESH_WARP:
+        return times
+    gflops, peak = lite_gflops(), peak_gflops(name, threads)
+    return [replace(one, gflops=gflops, peak_gflops=peak) for one in times]
+
+
+def main() -> None:
+    """Entry point."""
+    name, size, batches, rounds, threads = sys.argv[1:]
+    sizes = [int(batch) for batch in batches.split(",")]
+    times = _measure_here(Name(name), int(size), sizes, int(rounds), int(threads))
+    print(json.dumps([asdict(one) for one in times]))
+
+
+if __name__ == "__main__":
+    main()
