@@ -85,10 +85,14 @@ class Announcer:
     def driver_now(self, terminal: Terminal) -> None:
         """Bring the terminal's worker up to date before something else is sent to it."""
         worker = terminal.worker
-        if worker is None or worker.connection is None:
+        if worker is None:
             return
         update = driver_update(terminal)
-        if update != terminal.told:
+        if update == terminal.told:
+            return
+        if terminal.former is not None:  # what plays on there follows as well: who may see it above all
+            self._outbox.to_worker(terminal.former, update)
+        if worker.connection is not None:
             terminal.told = update
             self._outbox.to_worker(worker, update)
 

@@ -38,7 +38,9 @@ class SignalingConfig:
     metrics_secret: str = field(default="", repr=False)  # empty: /metrics is for this machine alone
     worker_secret: str = field(default="", repr=False)  # empty: no worker is taken
     worker_silence_s: float = 8.0  # a worker that sends nothing for this long is given up
-    worker_grace_s: float = 3.0  # a worker whose connection was lost may come back for this long
+    worker_grace_s: float = 3.0  # a worker whose connection was lost may come back for this long ...
+    worker_handover_s: float = 1.0  # ... or for this long, when others have room for all that it serves
+    play_on_s: float = 5.0  # terminals that are moved to another worker keep their former sessions so long
 
     check_origin: bool = True  # browsers may connect from the page's own origin or an allowed one only
     allowed_origins: tuple[str, ...] = ()  # such as https://meet.example.org; "*" allows all
@@ -58,7 +60,7 @@ class SignalingConfig:
 
     def __post_init__(self) -> None:
         # Zero is a sensible "none" or "at once" for these alone.
-        may_be_zero = {"worker_grace_s", "abuse_limit"}
+        may_be_zero = {"worker_grace_s", "worker_handover_s", "abuse_limit"}
         for name in self.__slots__:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float):
@@ -96,4 +98,6 @@ class SignalingConfig:
             max_terminals=self.max_terminals,
             worker_silence_s=self.worker_silence_s,
             worker_grace_s=self.worker_grace_s,
+            worker_handover_s=self.worker_handover_s,
+            play_on_s=self.play_on_s,
         )

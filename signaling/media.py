@@ -6,6 +6,8 @@ direct call the one peer.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from signaling.announcer import Announcer
 from signaling.effects import Outbox, Refusal
 from signaling.protocol import (
@@ -35,6 +37,15 @@ from signaling.workers import Workers
 def _reenacted_peers(terminal: Terminal) -> list[Terminal]:
     call = terminal.call("video", "reenacted")
     return [] if call is None else [other for other in call.members.values() if other is not terminal]
+
+
+def _by_room(terminals: Iterable[Terminal]) -> list[list[Terminal]]:
+    """Those of one room together; those in none by themselves."""
+    groups: dict[str, list[Terminal]] = {}
+    for terminal in terminals:
+        key = f"terminal {terminal.id}" if terminal.room is None else f"room {terminal.room.name}"
+        groups.setdefault(key, []).append(terminal)
+    return list(groups.values())
 
 
 class Media:
@@ -247,15 +258,51 @@ class Media:
         del worker.drivers[terminal.id]
         worker.missed = [close for close in worker.missed if close.terminal != terminal.id]
         self._outbox.to_worker(worker, DriverGone(terminal=terminal.id))
+        self._end_former(terminal)
         terminal.worker = None
         terminal.told = None
         terminal.status = None
         terminal.sessions.clear()
 
     def lost(self, terminals: list[Terminal]) -> None:
-        """The worker of these terminals lost their sessions: they have to publish anew."""
+        """The worker of these terminals lost their sessions: they have to publish anew.
+
+        Calls that another worker has room for are given to it as they are told, so that all members of one
+        find their places there.
+        """
         for terminal in terminals:
             self._uproot(terminal)
+        for group in _by_room(terminals):
+            calling = [terminal for terminal in group if terminal.call("video", "reenacted") is not None]
+            other = self._room_for(calling)
+            if other is not None and all(self._room_worker(terminal) is None for terminal in calling):
+                for terminal in calling:
+                    self._give(terminal, other)
+
+    def evacuate(self, worker: Worker, now: float) -> None:
+        """Move what runs at a draining worker to others, whole rooms at a time, as far as these have room.
+
+        The terminals publish anew while their former sessions play on.
+        """
+        for group in _by_room(worker.drivers.values()):
+            other = self._room_for(group)
+            if other is not None:
+                for terminal in group:
+                    self._hand_over(terminal, other, now)
+
+    def end_handovers(self, now: float) -> None:
+        """Former sessions have played on for long enough."""
+        for worker in self._state.workers.values():
+            for terminal in list(worker.leaving.values()):
+                if now >= terminal.former_until:
+                    self._end_former(terminal)
+
+    def worker_came(self) -> None:
+        """Terminals that were refused for want of a worker need not wait for their next try."""
+        for terminal in self._state.terminals.values():
+            if terminal.unserved and terminal.worker is None and terminal.connection is not None:
+                terminal.unserved = False
+                self._outbox.to_terminal(terminal, WorkerGone())
 
     def resumed(self, terminal: Terminal) -> None:
         """What a terminal that comes back must know of its media."""
@@ -280,7 +327,17 @@ class Media:
         if terminal.worker is not None:
             return
         if worker is None:
-            worker = self._workers.choose()
+            call = terminal.call("video", "reenacted")
+            group = [terminal] if call is None else list(call.members.values())
+            try:
+                worker = self._workers.choose(len(group))
+            except Refusal:
+                terminal.unserved = True
+                raise
+            if worker.free >= len(group):
+                for member in group:
+                    self._give(member, worker)
+                return
         else:
             assert terminal.room is not None
             calling = terminal.room.shared_call("video") is not None
@@ -288,13 +345,52 @@ class Media:
                 raise Refusal(ErrorCode.WORKER_BUSY, "The media worker of this call is full.")
             if worker.full or (worker.draining and not calling):
                 worker = self._move(terminal.room, worker)
+        self._give(terminal, worker)
+
+    def _give(self, terminal: Terminal, worker: Worker) -> None:
+        """Give a terminal without a worker to this one."""
         terminal.worker = worker
+        terminal.unserved = False
         worker.drivers[terminal.id] = terminal
         self._announcer.driver_now(terminal)
 
+    def _room_for(self, terminals: Sequence[Terminal]) -> Worker | None:
+        """A worker with room for all of these."""
+        if not terminals:
+            return None
+        try:
+            worker = self._workers.choose(len(terminals))
+        except Refusal:
+            return None
+        return worker if worker.free >= len(terminals) else None
+
+    def _hand_over(self, terminal: Terminal, worker: Worker, now: float) -> None:
+        """Give a terminal to another worker while its sessions at the present one play on."""
+        former = terminal.worker
+        if terminal.connection is None or former is None or former.connection is None:
+            self._uproot(terminal)
+            self._give(terminal, worker)
+            return
+        self._end_former(terminal)
+        del former.drivers[terminal.id]
+        former.leaving[terminal.id] = terminal
+        play_on_s = self._state.limits.play_on_s
+        terminal.former, terminal.former_until = former, now + play_on_s
+        terminal.told = None
+        terminal.sessions.clear()
+        self._give(terminal, worker)
+        self._outbox.to_terminal(terminal, WorkerGone(plays_on_s=play_on_s))
+
+    def _end_former(self, terminal: Terminal) -> None:
+        """End what plays on at the terminal's former worker."""
+        former, terminal.former = terminal.former, None
+        if former is not None:
+            del former.leaving[terminal.id]
+            self._outbox.to_worker(former, DriverGone(terminal=terminal.id))
+
     def _move(self, room: Room, former: Worker) -> Worker:
         """Another worker for a room without a call whose own takes nobody else; its members follow."""
-        worker = self._workers.choose()
+        worker = self._workers.choose(1 + sum(member.worker is former for member in room.members.values()))
         for member in room.members.values():
             if member.worker is former:
                 self._uproot(member)

@@ -31,7 +31,9 @@ class Limits:
     room_capacity: int = 8
     max_terminals: int = 10_000
     worker_silence_s: float = 8.0
-    worker_grace_s: float = 3.0  # a worker whose connection was lost may come back for this long
+    worker_grace_s: float = 3.0  # a worker whose connection was lost may come back for this long ...
+    worker_handover_s: float = 1.0  # ... or for this long, when others have room for all that it serves
+    play_on_s: float = 5.0  # terminals that are moved to another worker keep their former sessions so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,9 @@ class Terminal:
     target: str | None = None
     room: Room | None = None
     worker: Worker | None = None
+    former: Worker | None = None  # moved away from it: its sessions there play on ...
+    former_until: float = 0.0  # ... until then
+    unserved: bool = False  # was refused for want of a worker
     told: DriverUpdate | None = None  # what its worker was last told of it
     status: MediaStatus | None = None  # what its worker last told of it
     sessions: dict[str, MediaSession] = field(default_factory=dict)
@@ -148,11 +153,19 @@ class Worker:
     draining: bool = False
     lost_at: float | None = None
     drivers: dict[str, Terminal] = field(default_factory=dict)
+    leaving: dict[str, Terminal] = field(
+        default_factory=dict
+    )  # moved away; their sessions play on for a while
     missed: list[SessionClose] = field(default_factory=list)  # sessions closed while it was lost
 
     @property
     def full(self) -> bool:
         return len(self.drivers) >= self.capacity or self.load >= 1.0
+
+    @property
+    def free(self) -> int:
+        """How many more terminals it takes."""
+        return 0 if self.draining or self.full else self.capacity - len(self.drivers)
 
     @property
     def usage(self) -> float:

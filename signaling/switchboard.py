@@ -165,6 +165,8 @@ class Switchboard:
                 return self.worker_refuse(connection, ErrorCode.HELLO_EXPECTED, "Say hello first.")
             case WorkerLoad():
                 self._workers.load(worker, message)
+                if worker.draining:
+                    self._media.evacuate(worker, now)
             case WorkerSignal():
                 self._media.worker_signal(worker, message)
             case WorkerStatus():
@@ -207,6 +209,7 @@ class Switchboard:
         self._relays.expire(now)
         for worker in self._workers.expire(now):
             self._media.lost(list(worker.drivers.values()))
+        self._media.end_handovers(now)
         return self._effects()
 
     def shut_down(self) -> list[Effect]:
@@ -386,6 +389,7 @@ class Switchboard:
         for terminal in worker.drivers.values():
             terminal.told = None
             self._announcer.driver(terminal)
+        self._media.worker_came()
 
     def _error(
         self,

@@ -340,9 +340,13 @@ class MediaStats(ServerReply):
 
 
 class WorkerGone(ServerReply):
-    """The media worker was lost; publish and subscribe anew (another worker, or the same restarted)."""
+    """Publish and subscribe anew: the media worker was lost, or is about to stop.
+
+    In the latter case the former sessions play on for ``plays_on_s`` seconds, beside the new ones.
+    """
 
     type: Literal["media.lost"] = "media.lost"
+    plays_on_s: float = 0.0
 
 
 class Text(ServerReply):

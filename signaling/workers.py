@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+
 from signaling.admission import same_secret
 from signaling.effects import CLOSE_POLICY, Outbox, Refusal
 from signaling.protocol import ErrorCode, IceServer, WorkerHello, WorkerLoad, WorkerRefused, WorkerWelcome
@@ -45,6 +48,7 @@ class Workers:
             del self._state.worker_by_connection[worker.connection]
             self._refuse(worker.connection, ErrorCode.SUPERSEDED, "The worker connected again.")
             worker.connection = None
+            self._left_behind(worker)
         orphans: list[Terminal] = []
         if message.instance is None or message.instance != worker.instance:
             orphans = list(worker.drivers.values())
@@ -71,8 +75,15 @@ class Workers:
         worker.load = message.load
         worker.draining = message.draining
 
-    def choose(self) -> Worker:
-        """The least loaded worker that takes another terminal.
+    def choose(self, places: int = 1) -> Worker:
+        """A worker that takes more terminals: of two drawn at random the one with more room.
+
+        Two choices spread calls nearly as well as looking at all, and do not send every call that comes
+        between two heartbeats to the same worker (Mitzenmacher, "The Power of Two Choices in Randomized
+        Load Balancing", 2001).
+
+        Args:
+            places: terminals that are to come; workers with room for all of them are preferred.
 
         Raises:
             Refusal: ``worker_unavailable`` without any worker, ``worker_busy`` when all are full or draining.
@@ -82,10 +93,19 @@ class Workers:
             raise Refusal(
                 ErrorCode.WORKER_UNAVAILABLE, "No media worker is there at the moment; try again soon."
             )
-        takers = [w for w in reachable if not (w.draining or w.full)]
+        takers = [w for w in reachable if w.free > 0]
         if not takers:
             raise Refusal(ErrorCode.WORKER_BUSY, "All media workers are busy; try again in a while.")
-        return min(takers, key=lambda w: w.usage)
+        return min(self._two_of([w for w in takers if w.free >= places] or takers), key=lambda w: w.usage)
+
+    def _two_of(self, workers: Sequence[Worker]) -> Sequence[Worker]:
+        """Two of them, drawn with the state machine's own source of randomness; all, if there are but two."""
+        if len(workers) <= 2:
+            return workers
+        drawn = int.from_bytes(hashlib.sha256(self._state.new_token(9).encode()).digest())
+        drawn, first = divmod(drawn, len(workers))
+        second = drawn % (len(workers) - 1)
+        return workers[first], workers[second + (second >= first)]
 
     def disconnected(self, connection: ConnectionId, now: float) -> None:
         """The worker's connection is lost; its drivers are kept for a while in case it comes back."""
@@ -94,6 +114,7 @@ class Workers:
             return
         worker.connection = None
         worker.lost_at = now
+        self._left_behind(worker)
         if not worker.drivers:
             del self._state.workers[worker.id]
 
@@ -107,11 +128,35 @@ class Workers:
                 self._outbox.close(worker.connection, CLOSE_POLICY, "no heartbeat")
                 worker.connection = None
                 expired.append(worker)
-            elif worker.lost_at is not None and now - worker.lost_at >= limits.worker_grace_s:
+            elif worker.lost_at is not None and now - worker.lost_at >= self._grace_s(worker):
                 expired.append(worker)
         for worker in expired:
+            self._left_behind(worker)
             del self._state.workers[worker.id]
         return expired
+
+    def _grace_s(self, worker: Worker) -> float:
+        """How long a lost worker's sessions are waited for.
+
+        The connection of a process that dies is closed at once, and so is one that only the network broke: it
+        cannot be told apart. A worker that lives is back within a few tenths of a second, so where others can
+        take its calls a second is enough; where none can, there is nothing to gain by giving up.
+        """
+        if worker.draining:
+            return 0.0  # it went as it had said
+        limits = self._state.limits
+        room = sum(other.free for other in self._state.workers.values() if other.connection is not None)
+        return (
+            min(limits.worker_grace_s, limits.worker_handover_s)
+            if room >= len(worker.drivers)
+            else limits.worker_grace_s
+        )
+
+    def _left_behind(self, worker: Worker) -> None:
+        """The sessions that played on at this worker are lost; their terminals have others."""
+        for terminal in worker.leaving.values():
+            terminal.former = None
+        worker.leaving.clear()
 
     def _refuse(self, connection: ConnectionId, code: ErrorCode, sentence: str) -> None:
         self._outbox.tally("worker_refusal", code.value)

@@ -153,6 +153,7 @@ async def test_a_worker_that_is_lost_and_one_that_comes(start: Start) -> None:
     assert (refused.code, refused.session) == ("worker_unavailable", "p1")
     first = await house.worker("w1")
     await first.next("worker.welcome")
+    await ada.next("media.lost")  # one has come: no need to wait for the next try
     await ada.send("media.signal", channel="publish", session="p2", description=OFFER)
     await first.next("session.signal")
     first.cut()

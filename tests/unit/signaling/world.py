@@ -412,9 +412,14 @@ class World:
             if record.connection is None:
                 continue
             worker = self.workers[record.id]
-            assert worker.drivers == {t.id: self._driver(t.id) for t in record.drivers.values()}
+            known = {**record.drivers, **record.leaving}
+            assert worker.drivers == {terminal: self._driver(terminal) for terminal in known}
             held = {(t.id, s) for t in record.drivers.values() for s in t.sessions}
-            assert set(worker.sessions) == held
+            assert {key for key in worker.sessions if key[0] not in record.leaving} == held
+            for terminal in record.leaving.values():
+                assert terminal.former is record
+                assert terminal.worker not in (None, record)
+                assert self.now < terminal.former_until, "plays on for ever"
 
     def _driver(self, terminal_id: str) -> DriverUpdate:
         """What a worker should know of a terminal, worked out from scratch."""
