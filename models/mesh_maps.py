@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from models.landmarks.topology import canonical_face
-from models.marionette.blocks import resize
 from models.mesh_warp.eyes import with_open_eyes
 from models.mesh_warp.flow import FLOW_SIZE, face_flow
 from models.mesh_warp.splats import COARSE, FILL, FINE, STILL, Splats
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Float32 = npt.NDArray[np.float32]
 
@@ -57,4 +58,6 @@ def _attributes() -> Float32:
 
 def mesh_pyramid(maps: Tensor, resolutions: Sequence[int]) -> list[Tensor]:
     """Mesh maps ``[B, 6, h, w]`` at each of the resolutions: splatted once, resized for each scale."""
+    from models.marionette.blocks import resize  # torch, which loads slowly and is not always needed
+
     return [resize(maps, (resolution, resolution)) for resolution in resolutions]

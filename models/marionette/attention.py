@@ -10,32 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.marionette.positions import positional_encoding
 
-def positional_encoding(height: int, width: int, channels: int) -> Tensor:
-    """Sinusoidal encoding of relative coordinates (Eq. 15, [0187]): ``[channels, height, width]``.
-
-    Half of the channels encode the row, half the column; coordinates are divided by the map's size.
-
-    Raises:
-        ValueError: ``channels`` is not a multiple of four.
-    """
-    if channels % 4:
-        raise ValueError(f"channels must be a multiple of 4, not {channels}")
-    frequency = 10000.0 ** (2.0 * torch.arange(channels // 4) / channels)
-    rows = 256.0 * torch.arange(height)[:, None] / (height * frequency)
-    columns = 256.0 * torch.arange(width)[:, None] / (width * frequency)
-    encoding = torch.empty(channels // 4, 4, height, width)
-    encoding[:, 0] = rows.sin().T[:, :, None]
-    encoding[:, 1] = rows.cos().T[:, :, None]
-    encoding[:, 2] = columns.sin().T[:, None, :]
-    encoding[:, 3] = columns.cos().T[:, None, :]
-    return encoding.reshape(channels, height, width)
+__all__ = ["AttentionMemory", "ImageAttention", "positional_encoding"]
 
 
 @lru_cache(maxsize=16)
 def _cached_positions(height: int, width: int, channels: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # what inference computes first must serve training too
-        return positional_encoding(height, width, channels).flatten(1).T.contiguous().to(device)
+        encoding = torch.from_numpy(positional_encoding(height, width, channels))
+        return encoding.flatten(1).T.contiguous().to(device)
 
 
 def _encoded_positions(features: Tensor) -> Tensor:

@@ -7,12 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-#: Maps splatted from the landmarks at each scale: mesh flow (x, y), canonical coordinates (x, y, z), density.
-MESH_MAPS = 6
+from models.marionette.flow_units import FLOW_GAIN, GATE_GAIN, MESH_MAPS, RESIDUAL_GAIN, TRUST_BIAS
 
-_FLOW_GAIN = 5.0  # flows are about 0.1 in grid_sample units; the head's other inputs are about 1
-_GATE_GAIN = 4.0
-_RESIDUAL_GAIN = 0.5
+__all__ = ["MESH_MAPS", "CorrectedFlow", "FlowHead"]
 
 
 class CorrectedFlow(NamedTuple):
@@ -49,7 +46,7 @@ class FlowHead(nn.Module):
 
     def forward(self, u: Tensor, mesh_maps: Tensor, base: Tensor) -> CorrectedFlow:
         """Correct ``base`` ``[B, 2, h, w]`` given ``u`` and ``mesh_maps`` ``[B, 6, h, w]``."""
-        estimate = self.estimate(self.hidden(torch.cat((u, mesh_maps, _FLOW_GAIN * base), dim=1)))
+        estimate = self.estimate(self.hidden(torch.cat((u, mesh_maps, FLOW_GAIN * base), dim=1)))
         gate, residual, trust = estimate[:, :1], estimate[:, 1:3], estimate[:, 3:]
-        flow = base * (2.0 * torch.sigmoid(_GATE_GAIN * gate)) + _RESIDUAL_GAIN * residual
-        return CorrectedFlow(flow, torch.sigmoid(_GATE_GAIN * trust + 2.0))
+        flow = base * (2.0 * torch.sigmoid(GATE_GAIN * gate)) + RESIDUAL_GAIN * residual
+        return CorrectedFlow(flow, torch.sigmoid(GATE_GAIN * trust + TRUST_BIAS))

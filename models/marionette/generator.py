@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from models.generator import TARGET_CROP, Landmarks, Picture, TargetFeatures
 from models.landmarks.raster import draw_landmarks
-from models.marionette.network import MarionetteNetwork, TargetCode
-from models.marionette.runtime import Runtime, TorchRuntime
+from models.marionette.runtime import Runtime
 from models.mesh_maps import mesh_maps
 from models.mesh_warp.eyes import with_open_eyes
 from models.mesh_warp.generator import best_photo
 from models.mesh_warp.picture import FacePlates, to_picture_pixels, warp_photo
+
+if TYPE_CHECKING:
+    from models.marionette.network import MarionetteNetwork
 
 __all__ = ["MarionetteGenerator", "MarionetteTarget"]
 
@@ -31,23 +33,24 @@ class MarionetteTarget:
         photo: the reference photo, ``[size, size, 3]``.
         points: its landmarks in its pixels.
         plates: its eyes and mouth.
-        code: everything else that does not depend on the driver, a batch of one.
+        code: everything else that does not depend on the driver, as the runtime keeps it.
     """
 
     landmarks: Landmarks
     photo: Picture
     points: npt.NDArray[np.float32]
     plates: FacePlates
-    code: TargetCode
+    code: Any
 
 
 class MarionetteGenerator:
     """Generates with :class:`MarionetteNetwork`.
 
     Args:
-        network: trained, or untrained, which equals the mesh warp; or a runtime that computes one.
+        network: a runtime that computes one; or one that torch computes here. An untrained one equals the
+            mesh warp.
         size: pixels a side of the pictures; 512 aligns a 512 photo with the flow of the 256 network.
-        device, precision: of torch, where a network is given.
+        device: of torch, where a network is given.
     """
 
     def __init__(
@@ -56,17 +59,14 @@ class MarionetteGenerator:
         size: int = 256,
         *,
         device: str = "cpu",
-        precision: torch.dtype = torch.float32,
     ) -> None:
         if size not in (256, 512):
             raise ValueError(f"size must be 256 or 512, not {size}")
-        if isinstance(network, MarionetteNetwork):
-            network = TorchRuntime(network, device=device, precision=precision)
-        self._runtime = network
-        self._inner = network.config.size
+        self._runtime = _runtime_of(network, device)
+        self._inner = self._runtime.config.size
         self.size = size
-        self.name = f"marionette ({network.name})"
-        self.best_batch = network.best_batch
+        self.name = f"marionette ({self._runtime.name})"
+        self.best_batch = self._runtime.best_batch
 
     def encode_target(self, images: Picture, landmarks: Landmarks) -> MarionetteTarget:
         """See :class:`models.generator.Generator`; the mesh warp's photo is the reference."""
@@ -105,6 +105,14 @@ class MarionetteGenerator:
             for target, points, mesh, learned in zip(own, shown, maps, corrections, strict=True)
         ]
         return self._runtime.synthesise(aligned, np.stack(drawn))
+
+
+def _runtime_of(network: MarionetteNetwork | Runtime, device: str) -> Runtime:
+    if not hasattr(network, "state_dict"):
+        return cast("Runtime", network)
+    from models.marionette.torch_runtime import TorchRuntime  # torch loads slowly, and not all need it
+
+    return TorchRuntime(cast("MarionetteNetwork", network), device=device)
 
 
 def _resized(image: Picture, size: int) -> Picture:

@@ -1,4 +1,4 @@
-"""What computes the network: torch here, OpenVINO in :mod:`models.marionette.openvino_runtime`."""
+"""What computes the network, whatever it is: :mod:`.torch_runtime` or :mod:`.openvino_runtime`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from models.generator import Picture
-from models.marionette.attention import AttentionMemory
-from models.marionette.network import MarionetteNetwork, NetworkConfig, TargetCode
-from models.mesh_maps import mesh_pyramid
+from models.marionette.config import NetworkConfig
 
-__all__ = ["Runtime", "TorchRuntime", "join_codes"]
+__all__ = ["Float32", "Runtime"]
 
 Float32 = npt.NDArray[np.float32]
 
@@ -34,8 +29,8 @@ class Runtime(Protocol):
     best_batch: int
     config: NetworkConfig
 
-    def encode(self, photos: Picture, rasters: Picture, maps: Float32) -> TargetCode:
-        """A target's code, a batch of one.
+    def encode(self, photos: Picture, rasters: Picture, maps: Float32) -> Any:
+        """A target's code, which only this runtime knows to read.
 
         Args:
             photos, rasters: ``[K, S, S, 3]`` at the network's size, the reference first.
@@ -43,7 +38,7 @@ class Runtime(Protocol):
         """
         ...
 
-    def align(self, codes: Sequence[TargetCode], rasters: Picture, maps: Float32) -> tuple[Any, Float32]:
+    def align(self, codes: Sequence[Any], rasters: Picture, maps: Float32) -> tuple[Any, Float32]:
         """B targets in their drivers' poses.
 
         Args:
@@ -58,86 +53,3 @@ class Runtime(Protocol):
     def synthesise(self, aligned: Any, photos: Picture) -> Picture:
         """The pictures ``[B, H, W, 3]`` of aligned photos ``[B, H, W, 3]``."""
         ...
-
-
-class TorchRuntime:
-    """Torch, on any device, in batches.
-
-    Args:
-        network: trained, or untrained, which changes nothing about the mesh warp.
-        device, precision: of the computation.
-    """
-
-    name = "torch"
-    best_batch = 64
-
-    def __init__(
-        self, network: MarionetteNetwork, *, device: str = "cpu", precision: torch.dtype = torch.float32
-    ) -> None:
-        self.config = network.config
-        self._device = torch.device(device)
-        self._precision = precision
-        self._network = network.to(self._device, precision).eval().requires_grad_(False)
-
-    @torch.inference_mode()
-    def encode(self, photos: Picture, rasters: Picture, maps: Float32) -> TargetCode:
-        """See :class:`Runtime`."""
-        coarsest = mesh_pyramid(self._maps(maps), self.config.resolutions[-1:])[0]
-        present = torch.ones(1, len(photos), dtype=torch.bool, device=self._device)
-        return self._network.encode_target(
-            self._picture(photos)[None], self._raster(rasters)[None], coarsest[None], present
-        )
-
-    @torch.inference_mode()
-    def align(self, codes: Sequence[TargetCode], rasters: Picture, maps: Float32) -> tuple[Any, Float32]:
-        """See :class:`Runtime`."""
-        pyramid = mesh_pyramid(self._maps(maps), self.config.resolutions)
-        aligned = self._network.align(join_codes(codes), self._raster(rasters), pyramid)
-        return aligned.u, aligned.correction.float().permute(0, 2, 3, 1).cpu().numpy()
-
-    @torch.inference_mode()
-    def synthesise(self, aligned: Any, photos: Picture) -> Picture:
-        """See :class:`Runtime`."""
-        pictures = self._network.decoder.synthesise(aligned, self._picture(photos))
-        whole = ((pictures.float() + 1.0) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
-        return np.ascontiguousarray(whole.permute(0, 2, 3, 1).cpu().numpy())
-
-    def _picture(self, pictures: Picture) -> Tensor:
-        """``[B, S, S, 3]`` to ``[B, 3, S, S]`` in -1..1."""
-        return self._channels_first(pictures) / 127.5 - 1.0
-
-    def _raster(self, rasters: Picture) -> Tensor:
-        """``[B, S, S, 3]`` to ``[B, 3, S, S]`` in 0..1."""
-        return self._channels_first(rasters) / 255.0
-
-    def _channels_first(self, pictures: Picture) -> Tensor:
-        return torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2).to(self._precision)
-
-    def _maps(self, maps: Float32) -> Tensor:
-        return torch.from_numpy(maps).to(self._device, self._precision)
-
-
-def join_codes(codes: Sequence[TargetCode]) -> TargetCode:
-    """One batch of several targets' codes; shorter memories are padded and masked."""
-    if len(codes) == 1:
-        return codes[0]
-    longest = max(code.mask.shape[1] for code in codes)
-
-    def padded(tensor: Tensor) -> Tensor:
-        missing = longest - tensor.shape[1]
-        if not missing:
-            return tensor
-        return F.pad(tensor, (0, missing) if tensor.dim() == 2 else (0, 0, 0, missing))
-
-    blocks = zip(*(code.memories for code in codes), strict=True)
-    return TargetCode(
-        [
-            AttentionMemory(
-                torch.cat([padded(memory.key) for memory in block]),
-                torch.cat([padded(memory.value) for memory in block]),
-            )
-            for block in blocks
-        ],
-        torch.cat([padded(code.mask) for code in codes]),
-        [torch.cat(scale) for scale in zip(*(code.normalised for code in codes), strict=True)],
-    )

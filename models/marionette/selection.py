@@ -10,7 +10,8 @@ import torch
 
 from models.marionette.network import MarionetteNetwork
 from models.marionette.openvino_runtime import OpenVinoRuntime, bf16_is_fast
-from models.marionette.runtime import Runtime, TorchRuntime
+from models.marionette.runtime import Runtime
+from models.marionette.torch_runtime import TorchRuntime
 from models.mesh_maps import MAPS_SIZE
 
 __all__ = ["quickest_runtime"]

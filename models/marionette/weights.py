@@ -5,17 +5,44 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
-from models.marionette.network import MarionetteNetwork, NetworkConfig
+from models.marionette.config import NetworkConfig
 
-__all__ = ["WeightsError", "load_checkpoint", "load_network", "save_network"]
+if TYPE_CHECKING:
+    from models.marionette.network import MarionetteNetwork
+
+__all__ = [
+    "Arrays",
+    "NetworkWeights",
+    "WeightsError",
+    "load_checkpoint",
+    "load_network",
+    "read_weights",
+    "save_network",
+    "weights_of",
+]
+
+#: A network's parameters by their names in its ``state_dict``.
+Arrays = dict[str, npt.NDArray[np.float32]]
 
 _FORMAT: Final = "understudy-marionette-1"
+
+
+class NetworkWeights(NamedTuple):
+    """A network without torch.
+
+    Attributes:
+        config: its sizes.
+        arrays: its parameters.
+    """
+
+    config: NetworkConfig
+    arrays: Arrays
 
 
 class WeightsError(ValueError):
@@ -24,26 +51,54 @@ class WeightsError(ValueError):
 
 def save_network(network: MarionetteNetwork, path: Path) -> None:
     """Write the weights in half precision, with the network's sizes beside them."""
+    from safetensors.torch import save_file
+
     tensors = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
     header = {"format": _FORMAT, "config": asdict(network.config)}
     save_file(tensors, str(path), metadata={"understudy": json.dumps(header)})
 
 
+def read_weights(path: Path) -> NetworkWeights:
+    """Read weights written by :func:`save_network`, without torch.
+
+    Raises:
+        WeightsError: the file is missing, truncated or of another format.
+    """
+    try:
+        with safe_open(str(path), framework="np") as file:
+            header = json.loads((file.metadata() or {}).get("understudy", "{}"))
+            if header.get("format") != _FORMAT:
+                raise WeightsError(f"{path} does not hold weights of format {_FORMAT}")
+            arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
+        return NetworkWeights(NetworkConfig(**header["config"]), arrays)
+    except WeightsError:
+        raise
+    except Exception as error:
+        raise WeightsError(f"{path} cannot be read as weights: {error}") from None
+
+
+def weights_of(network: MarionetteNetwork) -> NetworkWeights:
+    """The weights of a network that torch holds."""
+    state = network.state_dict()
+    return NetworkWeights(
+        network.config, {name: value.float().cpu().numpy() for name, value in state.items()}
+    )
+
+
 def load_network(path: Path) -> MarionetteNetwork:
-    """Read weights written by :func:`save_network`.
+    """The network of weights written by :func:`save_network`.
 
     Raises:
         WeightsError: the file is missing, truncated, of another format or another network.
     """
+    import torch
+
+    from models.marionette.network import MarionetteNetwork
+
+    config, arrays = read_weights(path)
     try:
-        with safe_open(str(path), framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("understudy", "{}"))
-        if header.get("format") != _FORMAT:
-            raise WeightsError(f"{path} does not hold weights of format {_FORMAT}")
-        network = MarionetteNetwork(NetworkConfig(**header["config"]))
-        network.load_state_dict({name: tensor.float() for name, tensor in load_file(str(path)).items()})
-    except WeightsError:
-        raise
+        network = MarionetteNetwork(config)
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     except Exception as error:
         raise WeightsError(f"{path} cannot be read as weights: {error}") from None
     return network
@@ -55,6 +110,10 @@ def load_checkpoint(path: Path) -> MarionetteNetwork:
     Raises:
         WeightsError: the file is missing, truncated, or no such checkpoint.
     """
+    import torch
+
+    from models.marionette.network import MarionetteNetwork
+
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         network = MarionetteNetwork(NetworkConfig(**state["config"]["network"]))

@@ -34,7 +34,7 @@ def attention_by_hand(block: ImageAttention, z_x: np.ndarray, z_y: np.ndarray) -
     weights = {name: parameter.detach().numpy() for name, parameter in block.named_parameters()}
     c_x, h, w = z_x.shape
     count, c_y = z_y.shape[:2]
-    p_x, p_y = positional_encoding(h, w, c_x).numpy(), positional_encoding(h, w, c_y).numpy()
+    p_x, p_y = positional_encoding(h, w, c_x), positional_encoding(h, w, c_y)
     keys, values = [], []
     for k in range(count):
         for i in range(h):

@@ -10,7 +10,7 @@ import torch
 
 from models.marionette import selection
 from models.marionette.network import MarionetteNetwork, NetworkConfig
-from models.marionette.runtime import TorchRuntime
+from models.marionette.torch_runtime import TorchRuntime
 
 
 class Pretended(TorchRuntime):

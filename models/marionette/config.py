@@ -1,0 +1,51 @@
+"""Sizes of the network, for what must not load torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["NetworkConfig"]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of the network.
+
+    Attributes:
+        size: pixels a side of the picture the network works on.
+        width: channels at the finest scale; doubled at each coarser one.
+        scales: number of scales with a normalised feature.
+        finest: how many pixels of the picture a cell of the finest scale is wide: 2 or 4. The last warp is of
+            the photo itself in any case; at 4 a frame costs a third of what it costs at 2.
+        attention_blocks: image attention blocks, at the coarsest scale.
+        attention_channels: ``c_a`` of Eq. 13.
+        raster_channels: colours of the landmark drawing.
+        synthesis_channels: width at full resolution.
+    """
+
+    size: int = 256
+    width: int = 24
+    scales: int = 3
+    finest: int = 2
+    attention_blocks: int = 2
+    attention_channels: int = 64
+    raster_channels: int = 3
+    synthesis_channels: int = 16
+
+    def __post_init__(self) -> None:
+        if self.finest not in (2, 4):
+            raise ValueError(f"finest must be 2 or 4, not {self.finest}")
+
+    @property
+    def channels(self) -> list[int]:
+        """Width of each scale, finest (1/2) first."""
+        return [self.width * 2**scale for scale in range(self.scales)]
+
+    @property
+    def resolutions(self) -> list[int]:
+        """Cells a side of each scale, finest first."""
+        return self.resolutions_of(self.size)
+
+    def resolutions_of(self, size: int) -> list[int]:
+        """The same for pictures of another size, which training begins with."""
+        return [size // self.finest >> scale for scale in range(self.scales)]

@@ -1,0 +1,293 @@
+"""The network as OpenVINO graphs, built from its weights alone.
+
+Torch takes seconds to load and to trace the network; building the same operations here takes a fraction of
+one, so a process that has to replace another is ready in time. That these graphs compute what the modules
+of :mod:`models.marionette.network` compute is tested; a change there needs its like here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import openvino
+from openvino import opset13 as ops
+
+from models.marionette.config import NetworkConfig
+from models.marionette.flow_units import FLOW_GAIN, GATE_GAIN, MESH_MAPS, RESIDUAL_GAIN, TRUST_BIAS
+from models.marionette.positions import positional_encoding
+from models.marionette.weights import Arrays
+from models.mesh_maps import MAPS_SIZE
+
+__all__ = ["Graphs"]
+
+_EPSILON: Final = 1e-5  # of torch's instance norm
+Node = Any  # openvino's nodes are untyped
+
+
+class Graphs:
+    """Builds the network's three parts for one picture at a time.
+
+    Args:
+        config: sizes.
+        weights: parameters by their names in ``MarionetteNetwork.state_dict()``.
+
+    Raises:
+        KeyError: (of every method) a parameter is missing.
+    """
+
+    def __init__(self, config: NetworkConfig, weights: Arrays) -> None:
+        self._config = config
+        self._weights = weights
+
+    # ------------------------------------------------------------ parts
+
+    def encoder(self) -> openvino.Model:
+        """One photo's features ([0169]-[0174], Eq. 12) and what attention reads of it (Eq. 13).
+
+        Takes photo and raster, uint8 ``[1, S, S, 3]``, and mesh maps ``[1, 6, M, M]`` from the reference.
+        Gives key ``[1, h*w, c_a]`` and value ``[1, h*w, c_x]`` of each attention block, then the
+        pose-normalised features, finest first.
+        """
+        size, stride = self._config.size, self._config.finest // 2
+        photo, raster = _bytes(size), _bytes(size)
+        maps = _floats(1, MESH_MAPS, MAPS_SIZE, MAPS_SIZE)
+        name = "target_encoder"
+        x = self._conv(f"{name}.stem", _concat(_signed(photo), _unit(raster)), stride)
+        features = []
+        for level in range(self._config.scales + 1):
+            x = self._residual(f"{name}.down.{level}", x, "down", normalise=False)
+            features.append(x)
+        *scales, deepest = features
+        up = self._residual(f"{name}.up", deepest, "up", normalise=False)
+        z_y = self._conv(f"{name}.join", _concat(up, scales[-1]))
+        coarse = _resize(maps, _side(z_y))
+        flow, _ = self._flow(f"{name}.flow", z_y, coarse, _channels(coarse, 0, 2))
+        normalised = [_warp(scale, _resize(flow, _side(scale))) for scale in scales]
+        rows = _rows(z_y)
+        memories = []
+        for block in range(self._config.attention_blocks):
+            at = f"attention.{block}"
+            memories += [
+                ops.add(self._linear(f"{at}.key", rows), self._positions(f"{at}.key_position", z_y)),
+                self._linear(f"{at}.value", rows),
+            ]
+        return openvino.Model([*memories, *normalised], [photo, raster, maps], "encoder")
+
+    def aligner(self, positions: int) -> openvino.Model:
+        """The target in the driver's pose: ``u`` and the learned flow ``[1, h, w, 2]``.
+
+        Takes the raster, uint8 ``[1, S/2, S/2, 3]``, mesh maps ``[1, 6, M, M]``, and what :meth:`encoder`
+        gives, keys and values of ``positions`` places of all photos, features averaged over the photos.
+        """
+        config = self._config
+        raster = _bytes(config.size // 2)
+        maps = _floats(1, MESH_MAPS, MAPS_SIZE, MAPS_SIZE)
+        coarsest = config.channels[-1]
+        memories = [
+            (_floats(1, positions, config.attention_channels), _floats(1, positions, coarsest))
+            for _ in range(config.attention_blocks)
+        ]
+        normalised = [
+            _floats(1, width, side, side)
+            for width, side in zip(config.channels, config.resolutions, strict=True)
+        ]
+        pyramid = [_resize(maps, side) for side in config.resolutions]
+        x = self._conv("driver_encoder.stem", _unit(raster), config.finest // 2)
+        for level in range(config.scales - 1):
+            x = self._residual(f"driver_encoder.levels.{level}", x, "down")
+        mixed = self._conv("enter_driver", _concat(x, pyramid[-1]))
+        for block, (key, value) in enumerate(memories):
+            mixed = self._attention(f"attention.{block}", mixed, key, value)
+        u, correction = self._decode(mixed, normalised, pyramid)
+        inputs = [raster, maps, *(part for memory in memories for part in memory), *normalised]
+        return openvino.Model([u, _channels_last(correction)], inputs, "aligner")
+
+    def synthesiser(self, size: int) -> openvino.Model:
+        """From ``u`` and the aligned photo ``[1, size, size, 3]`` to the picture, both uint8."""
+        fine = self._config.resolutions[0]
+        u, photo = _floats(1, self._config.channels[0], fine, fine), _bytes(size)
+        signed = _signed(photo)
+        x = _concat(_resize(u, size), signed)
+        for layer in (0, 2):
+            x = _silu(self._conv(f"decoder.synthesis.{layer}", x))
+        picture = ops.add(signed, self._conv("decoder.add", x))
+        whole = ops.round(ops.multiply(ops.add(picture, _value(1.0)), _value(127.5)), "half_to_even")
+        bytes_ = ops.convert(ops.clamp(whole, 0.0, 255.0), "u8")
+        return openvino.Model([_channels_last(bytes_)], [u, photo], "synthesiser")
+
+    # ------------------------------------------------------------ modules
+
+    def _decode(self, z_xy: Node, normalised: Sequence[Node], pyramid: Sequence[Node]) -> tuple[Node, Node]:
+        """See :class:`models.marionette.decoder.Decoder`."""
+        scales = list(zip(normalised, pyramid, strict=True))[::-1]
+        u = self._conv("decoder.enter", _concat(z_xy, scales[0][1]))
+        correction = None
+        for index, (features, maps) in enumerate(scales):
+            mesh = base = _channels(maps, 0, 2)
+            if correction is not None:
+                u = self._residual(f"decoder.up.{index - 1}", u, "up")
+                base = ops.add(mesh, _resize(correction, _side(u)))
+            name = f"decoder.align.{index}"
+            flow, trust = self._flow(f"{name}.flow", u, maps, base)
+            aligned = ops.multiply(_warp(features, flow), trust)
+            u = ops.add(u, self._conv(f"{name}.join", _concat(u, aligned)))
+            correction = ops.subtract(flow, mesh)
+        return u, correction
+
+    def _flow(self, name: str, u: Node, maps: Node, base: Node) -> tuple[Node, Node]:
+        """See :class:`models.marionette.flow.FlowHead`."""
+        seen = _concat(u, maps, ops.multiply(base, _value(FLOW_GAIN)))
+        estimate = self._conv(f"{name}.estimate", _silu(self._conv(f"{name}.hidden.0", seen)))
+        gate = ops.sigmoid(ops.multiply(_channels(estimate, 0, 1), _value(GATE_GAIN)))
+        residual = ops.multiply(_channels(estimate, 1, 3), _value(RESIDUAL_GAIN))
+        trust = ops.multiply(_channels(estimate, 3, 4), _value(GATE_GAIN))
+        flow = ops.add(ops.multiply(base, ops.multiply(gate, _value(2.0))), residual)
+        return flow, ops.sigmoid(ops.add(trust, _value(TRUST_BIAS)))
+
+    def _attention(self, name: str, driver: Node, key: Node, value: Node) -> Node:
+        """See :class:`models.marionette.attention.ImageAttention`."""
+        shape = _shape(driver)
+        query = self._linear(f"{name}.query", _rows(driver))
+        query = ops.add(query, self._positions(f"{name}.query_position", driver))
+        query = ops.multiply(query, _value(1.0 / math.sqrt(self._config.attention_channels)))
+        attended = ops.matmul(ops.softmax(ops.matmul(query, key, False, True), 2), value, False, False)
+        attended = ops.reshape(ops.transpose(attended, _whole(0, 2, 1)), _whole(*shape), False)
+        mixed = self._norm(f"{name}.norm1", ops.add(driver, attended))
+        inner = self._conv(f"{name}.conv.2", _silu(self._conv(f"{name}.conv.0", mixed)))
+        return self._norm(f"{name}.norm2", ops.add(mixed, inner))
+
+    def _residual(self, name: str, x: Node, resample: str, *, normalise: bool = True) -> Node:
+        """See :class:`models.marionette.blocks.ResidualBlock`."""
+        norm = self._norm if normalise else lambda _, node: node
+        residual = _silu(norm(f"{name}.norm1", x))
+        if resample == "up":
+            residual, x = _doubled(residual), _doubled(x)
+        residual = self._conv(f"{name}.conv1", residual)
+        residual = self._conv(f"{name}.conv2", _silu(norm(f"{name}.norm2", residual)))
+        shortcut = self._conv(f"{name}.skip", x) if f"{name}.skip.weight" in self._weights else x
+        if resample == "down":
+            residual, shortcut = _averaged(residual, 2), _averaged(shortcut, 2)
+        return ops.add(shortcut, residual)
+
+    def _conv(self, name: str, x: Node, stride: int = 1) -> Node:
+        weight = self._weights[f"{name}.weight"]
+        # 3x3 keeps the size, 1x1 too; a stem of 4x4 halves it
+        pad = [1, 1] if weight.shape[-1] > 1 else [0, 0]
+        x = ops.convolution(x, ops.constant(weight), [stride, stride], pad, pad, [1, 1])
+        return ops.add(x, ops.constant(self._weights[f"{name}.bias"].reshape(1, -1, 1, 1)))
+
+    def _norm(self, name: str, x: Node) -> Node:
+        x = ops.mvn(x, _whole(2, 3), True, _EPSILON, "inside_sqrt")
+        x = ops.multiply(x, ops.constant(self._weights[f"{name}.weight"].reshape(1, -1, 1, 1)))
+        return ops.add(x, ops.constant(self._weights[f"{name}.bias"].reshape(1, -1, 1, 1)))
+
+    def _linear(self, name: str, rows: Node) -> Node:
+        return ops.matmul(rows, ops.constant(self._weights[f"{name}.weight"]), False, True)
+
+    def _positions(self, name: str, features: Node) -> Node:
+        """The encoded positions' part of queries or keys: it does not depend on the features."""
+        _, channels, height, width = _shape(features)
+        encoded = positional_encoding(height, width, channels).reshape(channels, -1).T
+        return ops.constant((encoded @ self._weights[f"{name}.weight"].T)[None])
+
+
+# ---------------------------------------------------------------- operations
+
+
+def _bytes(size: int) -> Node:
+    return ops.parameter([1, size, size, 3], openvino.Type.u8)
+
+
+def _floats(*shape: int) -> Node:
+    return ops.parameter(list(shape), openvino.Type.f32)
+
+
+def _value(value: float) -> Node:
+    return ops.constant(np.float32(value))
+
+
+def _whole(*values: int) -> Node:
+    return ops.constant(np.array(values, np.int64))
+
+
+def _shape(node: Node) -> list[int]:
+    return [int(side) for side in node.output(0).get_shape()]
+
+
+def _side(node: Node) -> int:
+    return _shape(node)[2]
+
+
+def _channels_first(pictures: Node) -> Node:
+    return ops.transpose(ops.convert(pictures, "f32"), _whole(0, 3, 1, 2))
+
+
+def _channels_last(maps: Node) -> Node:
+    return ops.transpose(maps, _whole(0, 2, 3, 1))
+
+
+def _signed(pictures: Node) -> Node:
+    return ops.subtract(ops.multiply(_channels_first(pictures), _value(1 / 127.5)), _value(1.0))
+
+
+def _unit(rasters: Node) -> Node:
+    return ops.multiply(_channels_first(rasters), _value(1 / 255.0))
+
+
+def _rows(maps: Node) -> Node:
+    """``[1, C, h, w]`` to ``[1, h*w, C]``."""
+    _, channels, height, width = _shape(maps)
+    flat = ops.reshape(maps, _whole(1, channels, height * width), False)
+    return ops.transpose(flat, _whole(0, 2, 1))
+
+
+def _concat(*maps: Node) -> Node:
+    return ops.concat(list(maps), 1)
+
+
+def _channels(maps: Node, first: int, end: int) -> Node:
+    return ops.slice(maps, _whole(first), _whole(end), _whole(1), _whole(1))
+
+
+def _silu(x: Node) -> Node:
+    return ops.swish(x)
+
+
+def _averaged(x: Node, factor: int) -> Node:
+    sides = [factor, factor]
+    return ops.avg_pool(x, sides, [0, 0], [0, 0], sides, True)
+
+
+def _doubled(x: Node) -> Node:
+    """Each pixel repeated, as torch's ``nearest``."""
+    side = 2 * _side(x)
+    return ops.interpolate(
+        x, _whole(side, side), "nearest", "sizes",
+        coordinate_transformation_mode="asymmetric", nearest_mode="floor", axes=_whole(2, 3),
+    )  # fmt: skip
+
+
+def _resize(maps: Node, side: int) -> Node:
+    """See :func:`models.marionette.blocks.resize`."""
+    now = _side(maps)
+    if now == side:
+        return maps
+    if now % side == 0:
+        return _averaged(maps, now // side)
+    return ops.interpolate(
+        maps, _whole(side, side), "linear_onnx", "sizes",
+        coordinate_transformation_mode="pytorch_half_pixel", axes=_whole(2, 3),
+    )  # fmt: skip
+
+
+def _warp(features: Node, flow: Node) -> Node:
+    """See :func:`models.marionette.blocks.warp`."""
+    side = _side(flow)
+    centres = ((np.arange(side, dtype=np.float32) + 0.5) * (2.0 / side) - 1.0).astype(np.float32)
+    grid = np.stack(np.meshgrid(centres, centres), axis=-1)[None]
+    places = ops.add(_channels_last(flow), ops.constant(grid))
+    how = {"align_corners": False, "mode": "bilinear", "padding_mode": "border"}
+    return ops.grid_sample(features, places, how)
