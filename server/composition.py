@@ -85,4 +85,7 @@ def signaling_config(settings: Settings) -> SignalingConfig:
         metrics_secret=settings.metrics_secret.get_secret_value(),
         allowed_origins=tuple(settings.allowed_origins),
         forwarded_header=settings.forwarded_header,
+        connections_per_address=settings.connections_per_address,
+        connects_per_second=settings.connects_per_second,
+        connect_burst=settings.connect_burst,
     )

@@ -152,6 +152,16 @@ class Settings(BaseSettings):
         description="Bearer token for /metrics; none: only programs on this machine may read it.",
     )
 
+    connections_per_address: int = Field(
+        128, ge=1, description="WebSockets that one address may hold at once."
+    )
+    connects_per_second: float = Field(
+        20.0, gt=0, description="WebSockets that one address may open a second, in the long run."
+    )
+    connect_burst: int = Field(
+        256, ge=1, description="WebSockets that one address may open at once; a load test needs more."
+    )
+
     # ---- rooms and calls
     heartbeat_s: float = Field(
         3.0, ge=0.2, le=30, description="Terminals send a heartbeat at least this often (seconds)."

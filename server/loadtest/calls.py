@@ -2,8 +2,8 @@
 
 Latency from camera to peer is not measured by the peers: a generated picture does not carry a mark that was
 put into the camera's. It is the service's own figure (``media.stats``: age of the shown frame when handed to
-the encoder). What peers measure themselves: frames, freezes, signaling, texts, and the time from the beginning
-of the call to the first generated picture.
+the encoder). What peers measure themselves: frames, freezes, signaling, texts, and the time from the
+beginning of the call to the first generated picture.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections import Counter
@@ -25,6 +26,9 @@ LOOK_S: Final = 1.0
 #: A gap between two pictures that people see as a freeze (seconds).
 GAP_S: Final = 0.5
 _SHOWN: Final = ("live", "calibrating")
+#: What the service says of a picture and the picture itself come by different ways: only what it has said for
+#: this long before and after a picture (seconds) is held against it.
+_SETTLED_S: Final = 0.5
 
 
 @dataclass
@@ -87,7 +91,9 @@ class LoadPeer(Watcher):
         requested, rung, accepted, in_call: when the request was sent, came in, was accepted, and when the
             call's state with both members came.
         states: how often the partner's picture went over to each state.
-        states_s: since when it is in the present one.
+        ended: calls that ended before the test did, by reason.
+        looked: what was seen, once :meth:`finish` was called.
+        unlooked: pictures that should have been looked at while another one still was.
     """
 
     driver: SyntheticDriver
@@ -114,6 +120,7 @@ class LoadPeer(Watcher):
         self._threads = threads
         self._clock = clock
         self._state = ""
+        self._since = 0.0
         self._look_at = 0.0
         self._looking: Future[str] | None = None
 
@@ -139,6 +146,9 @@ class LoadPeer(Watcher):
             case protocol.MediaStatus(terminal=terminal, state=state) if terminal == self._of:
                 if state != self._state:
                     self.states[state] += 1
+                    # between live and calibrating nothing changes for who looks on
+                    if (state in _SHOWN) != (self._state in _SHOWN):
+                        self._since = at
                 self._state = state
             case protocol.MediaStats(terminal=terminal) if terminal == self._of:
                 self.figures.fps.append(message.fps)
@@ -163,12 +173,17 @@ class LoadPeer(Watcher):
     def picture(self, of: str, picture: av.VideoFrame, at: float) -> None:
         if self.stopping or at < self._look_at:
             return
+        self._look_at = at + LOOK_S
+        asyncio.get_running_loop().call_later(_SETTLED_S, self._submit, picture, at)
+
+    def _submit(self, picture: av.VideoFrame, at: float) -> None:
+        if self.stopping:
+            return
         if self._looking is not None and not self._looking.done():
             self.unlooked += 1
-        else:
-            generated = self._state in _SHOWN
-            self._looking = self._threads.submit(self._look, picture, generated)
-        self._look_at = at + LOOK_S
+            return
+        generated = self._state in _SHOWN and at - self._since >= _SETTLED_S
+        self._looking = self._threads.submit(self._look, picture, generated)
 
     # ------------------------------------------------------------ the end
 

@@ -139,6 +139,7 @@ def plot(report: CallReport, path: Path) -> None:
     latency.set_ylabel("milliseconds")
     latency.set_ylim(bottom=0)
     latency.set_xlabel("calls")
+    latency.set_xlim(0, max((moment.calls for moment in report.moments), default=0) + 1)
     latency.xaxis.get_major_locator().set_params(integer=True)
     for axes in (rates, latency):
         axes.grid(alpha=0.3)
