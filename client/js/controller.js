@@ -127,7 +127,7 @@ export class Controller {
     if (message.type === "relay.state" && message.state === "declined" && message.by) this.declined.add(message.by);
     if (message.type === "media.signal") this.sessions.take(message);
     if (message.type === "media.ice") this.#renewed(message);
-    if (message.type === "media.lost") this.sessions.restart(["publish", "subscribe"]);
+    if (message.type === "media.lost") this.sessions.move(["publish", "subscribe"], 1000 * (message.plays_on_s ?? 0));
     if (message.type === "error") this.#refused(message);
   }
 

@@ -7,6 +7,7 @@ import { slotOf } from "./state.js";
 const DIRECT_PATIENCE_MS = 6000; // how long the side that does not offer waits for the offer
 const RETRY = { base: 400, cap: 8000 };
 const BUSY_RETRY = { base: 3000, cap: 10000 };
+const HAND_OVER_MS = 1500; // a new session shows pictures this long before the former one ends: the others move too
 
 /**
  * The media sessions of one terminal, one in each slot (`publish`, `subscribe:<peer>`, `direct:<peer>`).
@@ -37,6 +38,7 @@ export class MediaSessions {
       const key = slotOf(channel, peer);
       if (this.slots.has(key)) continue;
       const slot = { key, channel, peer, session: null, lastId: null, attempt: 0, timer: null };
+      Object.assign(slot, { connected: false, former: null, formerTimer: null });
       this.slots.set(key, slot);
       if (channel === "direct" && !this.#offers(slot)) this.#later(slot, DIRECT_PATIENCE_MS);
       else this.#open(slot);
@@ -61,12 +63,27 @@ export class MediaSessions {
 
   /** Begin anew in these channels: the worker is gone, or this is another terminal now. */
   restart(channels = ["publish", "subscribe", "direct"]) {
-    for (const slot of this.slots.values()) {
-      if (!channels.includes(slot.channel)) continue;
+    for (const slot of this.#slotsOf(channels)) this.#restart(slot);
+  }
+
+  /**
+   * Begin anew in these channels beside what plays: the worker is about to stop.
+   *
+   * The former sessions stay in their slots' place until the new ones have shown pictures for a moment, but
+   * no longer than `playsOn` milliseconds.
+   */
+  move(channels, playsOn) {
+    for (const slot of this.#slotsOf(channels)) {
+      if (!slot.connected || !(playsOn > 0)) {
+        this.#restart(slot);
+        continue;
+      }
+      this.#endFormer(slot);
+      slot.former = slot.session;
+      slot.session = null;
       slot.attempt = 0;
-      this.#close(slot);
-      this.#later(slot, 100);
-      this.onState({ slot: slot.key, state: "failed", code: "restarting" });
+      slot.formerTimer = this.timers.setTimeout(() => this.#takeOver(slot), playsOn);
+      this.#open(slot);
     }
   }
 
@@ -78,14 +95,17 @@ export class MediaSessions {
   /** What the sending sessions send from now on: a camera's or microphone's track, or null. */
   setTrack(kind, track) {
     this.tracks = { ...this.tracks, [kind]: track };
-    for (const { channel, session } of this.slots.values()) {
-      if (channel !== "subscribe") session?.setTrack(kind, track);
+    for (const { channel, session, former } of this.slots.values()) {
+      if (channel === "subscribe") continue;
+      session?.setTrack(kind, track);
+      former?.setTrack(kind, track);
     }
   }
 
   /** The peer connection in a slot, for its statistics; null when there is none. */
   connection(key) {
-    return this.slots.get(key)?.session?.pc ?? null;
+    const slot = this.slots.get(key);
+    return (slot?.former ?? slot?.session)?.pc ?? null;
   }
 
   /** Of two terminals in a direct call the one with the smaller id offers. */
@@ -120,6 +140,7 @@ export class MediaSessions {
         if (slot.session === session) this.onTrack({ slot: slot.key, session: session.id, track });
       },
       onState: (state, code) => {
+        if (slot.former === session && state === "failed") this.#takeOver(slot);
         if (slot.session !== session) return;
         if (state === "failed") this.#failed(slot, session, code);
         else this.#progress(slot, state);
@@ -131,8 +152,36 @@ export class MediaSessions {
   }
 
   #progress(slot, state) {
-    if (state === "connected") slot.attempt = 0;
-    this.onState({ slot: slot.key, state, code: null });
+    slot.connected = state === "connected";
+    if (slot.connected) slot.attempt = 0;
+    if (!slot.former) {
+      this.onState({ slot: slot.key, state, code: null });
+    } else if (slot.connected) {
+      this.timers.clearTimeout(slot.formerTimer);
+      slot.formerTimer = this.timers.setTimeout(() => this.#takeOver(slot), HAND_OVER_MS);
+    }
+  }
+
+  /** The slot's new session takes the former one's place, as far as it has come. */
+  #takeOver(slot) {
+    this.#endFormer(slot);
+    if (slot.session) this.onState({ slot: slot.key, state: slot.connected ? "connected" : "connecting", code: null });
+    else this.onState({ slot: slot.key, state: "failed", code: "restarting" });
+  }
+
+  #endFormer(slot) {
+    this.timers.clearTimeout(slot.formerTimer);
+    const { former } = slot;
+    slot.former = null;
+    former?.close();
+  }
+
+  #restart(slot) {
+    slot.attempt = 0;
+    this.#endFormer(slot);
+    this.#close(slot);
+    this.#later(slot, 100);
+    this.onState({ slot: slot.key, state: "failed", code: "restarting" });
   }
 
   #failed(slot, session, code) {
@@ -142,7 +191,7 @@ export class MediaSessions {
     const patience = slot.channel === "direct" && !this.#offers(slot) ? DIRECT_PATIENCE_MS : 0;
     this.#later(slot, patience + backoff(slot.attempt, { ...pace, random: this.random }));
     slot.attempt += 1;
-    this.onState({ slot: slot.key, state: "failed", code });
+    if (!slot.former) this.onState({ slot: slot.key, state: "failed", code });
   }
 
   #later(slot, wait) {
@@ -155,15 +204,21 @@ export class MediaSessions {
     this.timers.clearTimeout(slot.timer);
     const session = slot.session;
     slot.session = null;
+    slot.connected = false;
     session?.close();
   }
 
   #remove(slot) {
     this.slots.delete(slot.key);
     const last = slot.lastId;
+    this.#endFormer(slot);
     this.#close(slot);
     if (last && slot.channel !== "direct") this.send({ type: "media.close", session: last });
     this.onState({ slot: slot.key, state: "closed", code: null });
+  }
+
+  #slotsOf(channels) {
+    return [...this.slots.values()].filter((slot) => channels.includes(slot.channel));
   }
 
   #slotOfSession(id) {

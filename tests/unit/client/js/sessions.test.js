@@ -111,7 +111,7 @@ test("words about a session that is gone change nothing", () => {
 
 test("a lost worker: publish and subscribe anew, direct calls go on", () => {
   media.reconcile([publish, subscribe("ada"), direct("zoe")]);
-  media.restart(["publish", "subscribe"]);
+  media.move(["publish", "subscribe"], 0);
   timers.advance(100);
   assert.deepEqual(made.map(({ channel, closed }) => [channel, Boolean(closed)]), [
     ["publish", true],
@@ -120,6 +120,65 @@ test("a lost worker: publish and subscribe anew, direct calls go on", () => {
     ["publish", false],
     ["subscribe", false],
   ]);
+});
+
+test("a worker that is about to stop: what plays goes on until its successor has shown pictures for a moment", () => {
+  media.setTrack("video", "camera");
+  media.reconcile([publish, subscribe("ada"), direct("zoe")]);
+  made[0].onState("connected", null);
+  made[1].onState("connected", null);
+  states = [];
+  media.move(["publish", "subscribe"], 5000);
+  assert.deepEqual(made.map(({ channel, closed }) => [channel, Boolean(closed)]), [
+    ["publish", false],
+    ["subscribe", false],
+    ["direct", false],
+    ["publish", false],
+    ["subscribe", false],
+  ]);
+  assert.deepEqual(made[4].tracks, { video: null, audio: null });
+  media.setTrack("video", null);
+  assert.deepEqual([made[0].tracks.video, made[3].tracks.video], [null, null], "the camera is off everywhere at once");
+  made[3].onState("connected", null);
+  made[4].onState("connected", null);
+  timers.advance(1400);
+  assert.deepEqual([states, made[0].closed, sent], [[], undefined, []], "nothing is to be noticed");
+  timers.advance(200);
+  assert.deepEqual([made[0].closed, made[1].closed, made[3].closed], [true, true, undefined]);
+  assert.deepEqual(states, [
+    ["publish", "connected", null],
+    ["subscribe:ada", "connected", null],
+  ]);
+  media.reconcile([]);
+  assert.deepEqual(sent.map(({ session }) => session), ["s3", "s4"]);
+});
+
+test("a move that does not succeed in time is said, and goes on", () => {
+  media.reconcile([publish]);
+  made[0].onState("connected", null);
+  media.move(["publish"], 5000);
+  made[1].onState("failed", "connection");
+  assert.deepEqual(states.at(-1), ["publish", "connected", null], "the former one still plays");
+  timers.advance(400);
+  assert.equal(made.length, 3);
+  timers.advance(4700);
+  assert.equal(made[0].closed, true);
+  assert.deepEqual(states.at(-1), ["publish", "connecting", null]);
+  made[2].onState("connected", null);
+  assert.deepEqual(states.at(-1), ["publish", "connected", null]);
+});
+
+test("when the worker stops before its successor is connected, that is said at once", () => {
+  media.reconcile([publish, subscribe("ada")]);
+  made[0].onState("connected", null);
+  media.move(["publish", "subscribe"], 5000);
+  assert.deepEqual(states.at(-1), ["subscribe:ada", "failed", "restarting"], "what did not play begins anew");
+  made[0].onState("failed", "connection");
+  assert.deepEqual(states.at(-1), ["publish", "connecting", null]);
+  media.move(["publish"], 0);
+  assert.equal(made[2].closed, true);
+  timers.advance(100);
+  assert.equal(made.at(-1).closed, undefined);
 });
 
 test("subscriptions are never given a track to send", () => {
