@@ -13,6 +13,7 @@ from server.api_targets import TargetsApiOptions
 from server.app import AppConfig, build_app
 from server.audit.service import AUDIT, AuditLog
 from server.exposure import is_local_only
+from server.generators import expected
 from server.provenance import MarkSettings
 from server.settings import Settings
 from signaling.app import Signaling, setup_signaling
@@ -42,7 +43,7 @@ def compose(settings: Settings, *, needs_worker: bool) -> web.Application:
             max_uploads=settings.max_uploads,
             mark_text=settings.mark_text if settings.mark_enabled else "",
             size=settings.size,
-            generator=settings.generator,
+            generator=expected(settings.generator, settings.data_dir),
             room_capacity=settings.room_capacity,
             worker_metrics_urls=metrics_urls,
             ready=worker_is_there if needs_worker else None,

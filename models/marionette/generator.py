@@ -109,7 +109,7 @@ class MarionetteGenerator:
 
 def _runtime_of(network: MarionetteNetwork | Runtime, device: str) -> Runtime:
     if not hasattr(network, "state_dict"):
-        return cast("Runtime", network)
+        return network
     from models.marionette.torch_runtime import TorchRuntime  # torch loads slowly, and not all need it
 
     return TorchRuntime(cast("MarionetteNetwork", network), device=device)

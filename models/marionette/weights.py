@@ -22,6 +22,7 @@ __all__ = [
     "WeightsError",
     "load_checkpoint",
     "load_network",
+    "network_of",
     "read_weights",
     "save_network",
     "weights_of",
@@ -91,16 +92,25 @@ def load_network(path: Path) -> MarionetteNetwork:
     Raises:
         WeightsError: the file is missing, truncated, of another format or another network.
     """
+    weights = read_weights(path)
+    try:
+        return network_of(weights)
+    except Exception as error:
+        raise WeightsError(f"{path} cannot be read as weights: {error}") from None
+
+
+def network_of(weights: NetworkWeights) -> MarionetteNetwork:
+    """The network of such weights, in torch.
+
+    Raises:
+        RuntimeError: they are another network's.
+    """
     import torch
 
     from models.marionette.network import MarionetteNetwork
 
-    config, arrays = read_weights(path)
-    try:
-        network = MarionetteNetwork(config)
-        network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-    except Exception as error:
-        raise WeightsError(f"{path} cannot be read as weights: {error}") from None
+    network = MarionetteNetwork(weights.config)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.arrays.items()})
     return network
 
 

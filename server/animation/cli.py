@@ -98,7 +98,7 @@ def animate(
             )
             count = render(
                 work,
-                from_weights(weights) if weights else load_generator(loaded.generator),
+                from_weights(weights) if weights else load_generator(loaded.generator, loaded.data_dir),
                 lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
             )
     except ValidationError as error:

@@ -98,7 +98,7 @@ def _make(order: Order, answer: Any) -> int:
 
     library = Library(order.data_dir / "templates")
     templates = [library.find(name) for name in order.templates]
-    generator = load_generator(order.generator)
+    generator = load_generator(order.generator, order.data_dir)
     generator(256)  # what it loads is not counted against the bound
     _bound_memory(order.memory_bytes)
     answer(stage="looking for the face", done=0, total=None)

@@ -129,7 +129,7 @@ class Pipeline:
     def __init__(self, settings: InferenceSettings) -> None:
         # Calls share few cores: threads inside single small operations only get in each other's way.
         cv2.setNumThreads(1)
-        self.generator = load_generator(settings.generator)(settings.size)
+        self.generator = load_generator(settings.generator, Path(settings.data_dir))(settings.size)
         torch = sys.modules.get("torch")
         if torch is not None:  # not every generator needs it, and it loads slowly
             torch.set_num_threads(1)
