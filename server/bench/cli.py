@@ -152,6 +152,65 @@ def batching(
         plot_batching(rows, plot, title=f"{generator}, {size} pixels, cameras at {fps:g} frames a second")
 
 
+@app.command("latency")
+def latency(
+    generator: GeneratorOption = Name.MESH_WARP,
+    size: SizeOption = 256,
+    seconds: Annotated[float, typer.Option("--seconds", min=2, help="Of each measurement.")] = 15.0,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns of identity and generator.")] = 2,
+    json_file: JsonOption = None,
+    compare: CompareOption = None,
+) -> None:
+    """From camera to the peer's screen, in two real browsers; with the generator, and with a still for it.
+
+    Needs Chromium and Playwright. The camera's film carries frame numbers, which a media worker of this
+    benchmark's own draws anew on the generated pictures; `understudy serve` has no such way.
+
+    - **identity**: the same call with the target's still in place of landmarks and generation
+    - **peer fps**: different frames seen at the peer; **camera fps**: frames of the camera
+    - **first picture**: from both pages' opening to the first generated picture of both, at its best
+    """
+    from server.bench.latency import Latency, measure_start
+    from server.bench.latency_report import show_latency
+    from server.bench.results import read_former, write
+
+    before = read_former(compare)
+    with _Bar() as bar:
+        bar.update("starting the service as it is", 0.0)
+        start = measure_start()
+        made = _here([generator])[0]
+        rows = Latency(made, _checked(size), seconds, rounds, bar.update).run()
+    show_latency(rows, start, before)
+    results = [{"name": row.mode, "batch": 1, "p50_ms": row.p50_ms} for row in rows]
+    write(json_file, {"generator": generator, "start": start, "rows": rows, "results": results})
+
+
+@app.command("all")
+def everything(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Short measurements: to see that all works, not for figures.")
+    ] = False,
+    size: SizeOption = 256,
+    browsers: Annotated[
+        bool, typer.Option("--browsers/--no-browsers", help="With `bench latency`, which needs Chromium.")
+    ] = True,
+    json_file: JsonOption = None,
+    compare: CompareOption = None,
+) -> None:
+    """All that can be measured here, one after the other, with one file of results.
+
+    Landmarks, each step of a frame with every generator, generators in processes of their own, batching,
+    calls, and latency in browsers. Takes about ten minutes.
+    """
+    from server.bench.everything import Everything
+
+    with _Bar() as bar:
+        everything = Everything(_checked(size), _here(list(Name)), quick, browsers, bar.update)
+        everything.run()
+    everything.show(compare)
+    everything.write(json_file)
+
+
 @app.command("animate")
 def animate(
     seconds: Annotated[float, typer.Option("--seconds", min=0.2, help="Length of the clip.")] = 2.0,

@@ -26,6 +26,8 @@ from server.logs import log_format
 
 logger = logging.getLogger(__name__)
 
+#: What the inference process is; no setting says otherwise.
+PROCESS: tuple[str, ...] = ("-m", "server.inference.process")
 #: A process that says nothing for this long hangs.
 HANG_S: Final = 2.5
 #: Loading everything may take longer.
@@ -74,7 +76,7 @@ class _Child:
             "log_level": logging.getLevelName(logger.getEffectiveLevel()).lower(),
             "log_format": log_format(),
         }
-        command = [sys.executable, "-m", "server.inference.process", json.dumps(arguments)]
+        command = [sys.executable, *PROCESS, json.dumps(arguments)]
         # A pipe as standard input: its end tells the process that its parent is gone. Started from the event
         # loop's thread, since a process may be bound to the life of the thread that started it.
         self.process = subprocess.Popen(

@@ -1,0 +1,72 @@
+// Notes when each numbered frame is presented: of the camera as the page gets it, and of the peer's picture.
+// Runs in the page before anything else; the benchmark reads window.latencyProbe.
+(() => {
+  const BLOCKS = 16;
+  const BITS = 12;
+  const STRIP = 1 / 24; // height of the strip of blocks, as a share of the picture's
+
+  const canvas = document.createElement("canvas");
+  canvas.width = BLOCKS * 8;
+  canvas.height = 1;
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+
+  /** The number on a picture; -1 where there is none that can be read. */
+  const numberOf = (video) => {
+    const row = Math.round((video.videoHeight * STRIP) / 2);
+    context.drawImage(video, 0, row, video.videoWidth, 1, 0, 0, canvas.width, 1);
+    const { data } = context.getImageData(0, 0, canvas.width, 1);
+    const bits = [];
+    for (let block = 0; block < BLOCKS; block += 1) bits.push(data[4 * (8 * block + 4) + 1] > 126 ? 1 : 0);
+    const digits = bits.slice(2, 2 + BITS);
+    const check = digits.reduce((sum, bit) => sum + bit, 0) % 4;
+    if (bits[0] !== 1 || bits[1] !== 0 || 2 * bits[BLOCKS - 2] + bits[BLOCKS - 1] !== check) return -1;
+    return digits.reduce((number, bit) => 2 * number + bit, 0);
+  };
+
+  const seen = { camera: [], remote: [] }; // [number, milliseconds since 1970], each number's first frame
+  const counts = { camera: 0, remote: 0, unreadable: 0 };
+  const follow = (video, role) => {
+    if (video.followedAs) return;
+    video.followedAs = role;
+    let last = -1;
+    const step = (now, metadata) => {
+      if (video.videoWidth > 0) {
+        const number = numberOf(video);
+        counts[role] += 1;
+        if (number < 0) counts.unreadable += role === "remote" ? 1 : 0;
+        else if (number !== last) seen[role].push([number, performance.timeOrigin + metadata.presentationTime]);
+        last = number;
+      }
+      video.requestVideoFrameCallback(step);
+    };
+    video.requestVideoFrameCallback(step);
+  };
+  setInterval(() => {
+    for (const video of document.querySelectorAll('video[data-role="remote"]')) follow(video, "remote");
+  }, 50);
+
+  const devices = navigator.mediaDevices;
+  const getUserMedia = devices?.getUserMedia.bind(devices);
+  if (getUserMedia) {
+    devices.getUserMedia = async (constraints) => {
+      const stream = await getUserMedia(constraints);
+      const [track] = stream.getVideoTracks();
+      if (track) {
+        const video = document.createElement("video");
+        video.muted = true;
+        video.srcObject = new MediaStream([track.clone()]);
+        await video.play().catch(() => {});
+        follow(video, "camera");
+      }
+      return stream;
+    };
+  }
+
+  window.latencyProbe = {
+    reset() {
+      for (const role of Object.keys(seen)) seen[role].length = 0;
+      for (const role of Object.keys(counts)) counts[role] = 0;
+    },
+    take: () => ({ ...seen, counts }),
+  };
+})();
