@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from server.api_errors import ApiError, error_of_status
 from server.targets.decode import PhotoLimits
@@ -17,6 +19,10 @@ _FIELD_BYTES: Final = 4096
 _MAX_PARTS: Final = 32
 _OVERHEAD_BYTES: Final = 256 * 1024
 _FILE_NAME_CHARACTERS: Final = 120
+
+# A stranger's malformed header is no warning of ours, and Python keeps the text of each that it has shown.
+warnings.simplefilter("ignore", BadContentDispositionHeader)
+warnings.simplefilter("ignore", BadContentDispositionParam)
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ async def read_upload(request: web.Request, limits: UploadLimits, clip: ClipSink
             return await _Reader(limits, clip).read(request)
     except TimeoutError:
         raise error_of_status(408, {"Connection": "close"}) from None
-    except (ValueError, AssertionError, RuntimeError, LookupError) as error:
+    except (ValueError, AssertionError, RuntimeError, LookupError, HttpProcessingError) as error:
         # What aiohttp's multipart reader raises on malformed bodies.
         raise ApiError(
             400, "bad_request", "The form is malformed.", headers={"Connection": "close"}

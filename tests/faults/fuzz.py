@@ -1,4 +1,4 @@
-"""A seeded fuzzer: valid messages and files, and what becomes of them on the way to a parser's nightmares."""
+"""A seeded fuzzer of messages: valid ones, and what becomes of them on the way to a parser's nightmares."""
 
 from __future__ import annotations
 
@@ -87,29 +87,3 @@ def _flipped(chance: random.Random, text: str) -> str:
 _WAYS: tuple[Callable[[random.Random, str], str | bytes], ...] = (
     _whole, _whole, _whole, _cut, _stuffed, _deep, _huge_number, _binary, _flipped,
 )  # fmt: skip
-
-
-def mutated_file(chance: random.Random, valid: bytes) -> bytes:
-    """A file that was valid: cut, bits flipped, blocks repeated, zeroed or exchanged, its head lying."""
-    content = bytearray(valid)
-    match chance.randrange(6):
-        case 0:
-            del content[chance.randrange(1, len(content)) :]
-        case 1:
-            for _ in range(chance.randrange(1, 60)):
-                content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-        case 2:  # in the head, where sizes, types and tables stand
-            for _ in range(chance.randrange(1, 12)):
-                content[chance.randrange(min(len(content), 200))] = chance.choice([0, 1, 0x7F, 0x80, 0xFF])
-        case 3:
-            begin = chance.randrange(len(content))
-            block = content[begin : begin + chance.randrange(1, 400)]
-            content[begin:begin] = block * chance.randrange(1, 20)
-        case 4:
-            begin = chance.randrange(len(content))
-            end = min(len(content), begin + chance.randrange(1, 2000))
-            content[begin:end] = bytes(end - begin)
-        case _:
-            begin = chance.randrange(len(content))
-            content[begin:] = chance.randbytes(chance.randrange(1, 3000))
-    return bytes(content)

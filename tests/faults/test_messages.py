@@ -98,7 +98,7 @@ async def unharmed(ada: Terminal, bob: Terminal) -> None:
 
 
 async def test_a_thousand_messages_of_a_terminal(house: House) -> None:
-    """Found: 951 of 1,000 refused (malformed 905, out of order 27, ...), no ``internal``, in half a second."""
+    """Found: 951 of 1,000 refused (malformed 905, out of order 27, ...), no ``internal``, within 1 s."""
     worker = await house.worker()
     await worker.next("worker.welcome")
     ada, bob = await house.call("Ada", "Bob")
