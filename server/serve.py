@@ -20,6 +20,7 @@ import psutil
 
 from server.errors import UserError
 from server.exposure import require_guard
+from server.garbage import spare_what_stays
 from server.logs import configure_logging
 from server.settings import ENV_PREFIX, Settings
 from server.supervision import SupervisedProcess, die_with_parent
@@ -110,6 +111,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     supervising = asyncio.create_task(worker.run(), name="supervise-worker")
     try:
         runner = await _listen(settings, listener, needs_worker=True)
+        spare_what_stays()
         announcing = asyncio.create_task(_announce(settings), name="announce")
         try:
             await asyncio.wait(
@@ -140,6 +142,7 @@ async def _signaling(settings: Settings, listener: socket.socket) -> int:
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     stopping = _stop_signal()
     runner = await _listen(settings, listener, needs_worker=False)
+    spare_what_stays()
     logger.info("Listening on %s; workers register at /worker.", page_url(settings))
     await stopping.wait()
     await runner.cleanup()
