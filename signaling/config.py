@@ -37,6 +37,7 @@ class SignalingConfig:
     connections_per_token: int = 16  # at once, with one join token
     metrics_secret: str = field(default="", repr=False)  # empty: /metrics is for this machine alone
     worker_secret: str = field(default="", repr=False)  # empty: no worker is taken
+    redis_url: str = field(default="", repr=False)  # joins this node with others; empty: it is alone
     worker_silence_s: float = 8.0  # a worker that sends nothing for this long is given up
     worker_grace_s: float = 3.0  # a worker whose connection was lost may come back for this long ...
     worker_handover_s: float = 1.0  # ... or for this long, when others have room for all that it serves
@@ -71,6 +72,8 @@ class SignalingConfig:
             raise ValueError(f"room_capacity must be at least 2, not {self.room_capacity}")
         if self.turn_urls and not self.turn_secret:
             raise ValueError("turn_urls need turn_secret, which the relays share")
+        if self.redis_url and not self.worker_secret:
+            raise ValueError("redis_url needs worker_secret, which all signaling nodes share")
         if self.silence_s <= self.heartbeat_s:
             raise ValueError("silent_after_s must be longer than heartbeat_s")
 

@@ -67,6 +67,7 @@ class Connection:
         self.socket = socket
         self.address = address
         self.person: str | None = None  # id of the join token that it was let in with
+        self.registered = False  # a terminal or worker was welcomed on it
         self.closing = False  # nothing that still comes in counts
         self.overflowed = False
         self._transport = transport

@@ -179,6 +179,7 @@ class State:
 
     limits: Limits
     new_token: TokenFactory
+    epoch: float = 0.0  # seconds since the Unix epoch at the state machine's time 0
     terminals: dict[str, Terminal] = field(default_factory=dict)
     by_token: dict[str, Terminal] = field(default_factory=dict)
     by_connection: dict[ConnectionId, Terminal] = field(default_factory=dict)

@@ -81,10 +81,9 @@ class Switchboard:
         by_invitation: bool = False,
         epoch: float = 0.0,
     ) -> None:
-        self.state = State(limits, new_token)
+        self.state = State(limits, new_token, epoch=epoch)
         self._turn = turn or TurnCredentials(ice_servers)
         self._by_invitation = by_invitation
-        self._epoch = epoch
         self._outbox = Outbox()
         self._announcer = Announcer(self.state, self._outbox)
         self._workers = Workers(self.state, self._outbox, secret=worker_secret, ice_servers=ice_servers)
@@ -107,7 +106,7 @@ class Switchboard:
             React: lambda t, m, now: self._media.react(t, m),
             MediaSignal: lambda t, m, now: self._media.signal(t, m),
             CloseMedia: lambda t, m, now: self._media.close(t, m),
-            SendText: Texts(self._outbox, epoch).send,
+            SendText: Texts(self.state, self._outbox).send,
             Ping: lambda t, m, now: self._outbox.to_terminal(t, Pong(re=m.id)),
             Bye: lambda t, m, now: self._bye(t),
         }
@@ -140,6 +139,11 @@ class Switchboard:
         """
         self._heard(connection, now)
         self._error(connection, code, message, re)
+        return self._effects()
+
+    def heard(self, connection: ConnectionId, now: float) -> list[Effect]:
+        """A terminal's connection gave a sign of life that is no message for the state machine."""
+        self._heard(connection, now)
         return self._effects()
 
     def disconnected(self, connection: ConnectionId, now: float) -> list[Effect]:
@@ -329,7 +333,7 @@ class Switchboard:
         """The terminal's relays, and when to give it new credentials for them."""
         if self._turn.expire:
             terminal.ice_renew_at = now + self._turn.ttl_s / 2
-        return self._turn.ice_servers(terminal.id, self._epoch + now)
+        return self._turn.ice_servers(terminal.id, self.state.epoch + now)
 
     def _set_away(self, terminal: Terminal, now: float) -> None:
         terminal.lost_at = now

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from signaling.effects import Outbox, Refusal
 from signaling.protocol import ErrorCode, SendText, Text
-from signaling.state import Terminal
+from signaling.state import State, Terminal
 
 
 class Texts:
     """Passes texts on.
 
     Args:
+        state: knows what time it is for people.
         outbox: takes what is to be sent.
-        epoch: seconds since the Unix epoch at ``now == 0``; dates texts.
     """
 
-    def __init__(self, outbox: Outbox, epoch: float) -> None:
+    def __init__(self, state: State, outbox: Outbox) -> None:
+        self._state = state
         self._outbox = outbox
-        self._epoch = epoch
 
     def send(self, terminal: Terminal, message: SendText, now: float) -> None:
         """Pass a text on within the sender's calls; with an ``id`` the sender gets it back as receipt."""
@@ -37,7 +37,7 @@ class Texts:
             sender=terminal.id,
             name=terminal.name,
             text=message.text,
-            at=self._epoch + now,
+            at=self._state.epoch + now,
             private=message.to is not None,
         )
         for other in others.values():

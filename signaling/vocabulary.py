@@ -69,6 +69,7 @@ class ErrorCode(StrEnum):
     MEDIA_FAILED = "media_failed"
     TARGET_UNKNOWN = "target_unknown"
     SHUTTING_DOWN = "shutting_down"
+    UNAVAILABLE = "unavailable"  # the log that joins signaling nodes is out of reach; try again soon
     INTERNAL = "internal"
 
 

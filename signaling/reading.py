@@ -1,0 +1,217 @@
+"""Reads WebSockets of terminals and workers: what comes in becomes events, or is refused at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Final
+
+from aiohttp import WSMessage, WSMsgType
+from pydantic import TypeAdapter
+
+from signaling.admission import TokenBucket
+from signaling.config import SignalingConfig
+from signaling.connection import Connection
+from signaling.effects import Tally
+from signaling.gate import Gate
+from signaling.grants import Grant
+from signaling.metrics import Metrics
+from signaling.performing import Performer
+from signaling.protocol import (
+    TERMINAL_MESSAGE,
+    WORKER_MESSAGE,
+    Error,
+    ErrorCode,
+    Hello,
+    Ping,
+    Pong,
+    ProtocolError,
+    WorkerHello,
+    WorkerRefused,
+    decode,
+    encode,
+)
+from signaling.replication.events import Event, derived_key
+from signaling.replication.log import EventLog
+from signaling.state import State
+
+logger = logging.getLogger(__name__)
+
+#: Close code "try again later" (IANA WebSocket close code registry).
+CLOSE_TRY_AGAIN: Final = 1013
+
+
+def disguised(worker_secret: str) -> str:
+    """What stands for a worker's secret behind the sockets, so that the secret itself enters no log."""
+    return derived_key(worker_secret, "worker hello").hex() if worker_secret else ""
+
+
+class Reader:
+    """Takes in what comes on connections.
+
+    Args:
+        config: limits.
+        state: the state machine's, only read.
+        gate: knows who may enter.
+        metrics: counts.
+        performer: answers what the state machine need not hear of.
+        log: takes events.
+    """
+
+    def __init__(
+        self,
+        config: SignalingConfig,
+        state: State,
+        gate: Gate,
+        metrics: Metrics,
+        performer: Performer,
+        log: EventLog,
+    ) -> None:
+        self._config = config
+        self._state = state
+        self._gate = gate
+        self._metrics = metrics
+        self._performer = performer
+        self._log = log
+
+    # ------------------------------------------------------------ terminals
+
+    async def terminal(self, connection: Connection) -> None:
+        """Read a terminal's connection until it ends.
+
+        Raises:
+            ConnectionError: it has ended.
+        """
+        config = self._config
+        bucket = TokenBucket(config.messages_per_second, config.message_burst, time.monotonic())
+        hello_by = time.monotonic() + config.hello_timeout_s
+        excess = 0
+        while True:
+            try:
+                message = await self._next(connection, hello_by)
+            except TimeoutError:
+                late = Error(code=ErrorCode.HELLO_EXPECTED, message="No hello came in time.")
+                self._performer.hang_up(connection, late)
+                return
+            now = time.monotonic()
+            if not bucket.take(now):
+                excess += 1
+                if excess > config.abuse_limit:
+                    flood = Error(code=ErrorCode.RATE_LIMITED, message="You kept sending too fast.")
+                    self._performer.hang_up(connection, flood)
+                    return
+                sentence = f"More than {config.messages_per_second:g} messages a second; this one is dropped."
+                self._refuse(connection, ErrorCode.RATE_LIMITED, sentence)
+            else:
+                excess = max(0, excess - 1)
+                if message.type is not WSMsgType.PING:
+                    self._take(connection, message, now)
+            # What has arrived already is read without waiting: the others must have their turn too.
+            await asyncio.sleep(0)
+
+    def _take(self, connection: Connection, message: WSMessage, now: float) -> None:
+        try:
+            request = _decoded(TERMINAL_MESSAGE, message)
+        except ProtocolError as error:
+            self._refuse(connection, error.code, error.message, error.re)
+            return
+        admission = None
+        if isinstance(request, Hello):
+            admission = self._gate.admission(request, self._log.now)
+            if isinstance(admission, Grant) and not self._gate.take_person(connection, admission, now):
+                taken = Error(
+                    re=request.id,
+                    code=ErrorCode.RATE_LIMITED,
+                    message="This invitation is in use by as many as it may be.",
+                )
+                self._performer.hang_up(connection, taken)
+                return
+            # It was read; no log needs it.
+            request = request.model_copy(update={"token": None})
+        elif isinstance(request, Ping) and connection.registered:
+            self._metrics.count(Tally("message", (request.type,)))
+            connection.send(encode(Pong(re=request.id)))
+            self._log.heard(connection.number)
+            return
+        self._log.submit(Event(self._log.node, "terminal", connection.number, request, admission))
+
+    def _refuse(self, connection: Connection, code: ErrorCode, sentence: str, re: str | None = None) -> None:
+        """Refuse what is no message or came too fast. It is a sign of life nevertheless."""
+        self._performer.error(connection, code, sentence, re)
+        self._log.heard(connection.number)
+
+    def unavailable(self, event: Event) -> None:
+        """An event of a terminal could not be put into the log: say so to who sent it."""
+        connection = self._performer.connections.get(event.connection)
+        if connection is None:
+            return
+        sentence = "The service cannot take this at the moment; a call that runs goes on. Try again soon."
+        message = event.message
+        self._performer.error(
+            connection, ErrorCode.UNAVAILABLE, sentence, None if message is None else message.id
+        )
+        if isinstance(message, Hello):
+            connection.close(CLOSE_TRY_AGAIN, ErrorCode.UNAVAILABLE.value)
+
+    # ------------------------------------------------------------ workers
+
+    async def worker(self, connection: Connection) -> None:
+        """Read a media worker's connection until it ends.
+
+        Raises:
+            ConnectionError: it has ended.
+        """
+        hello_by = time.monotonic() + self._config.hello_timeout_s
+        while True:
+            try:
+                message = await self._next(connection, hello_by)
+            except TimeoutError:
+                refused = WorkerRefused(code=ErrorCode.HELLO_EXPECTED, message="No hello came in time.")
+                self._performer.hang_up(connection, refused)
+                return
+            if message.type is WSMsgType.PING:
+                continue
+            try:
+                said = _decoded(WORKER_MESSAGE, message)
+            except ProtocolError as error:
+                logger.warning("A worker's message was refused: %s", error.message)
+                self._metrics.count(Tally("worker_refusal", (error.code.value,)))
+                connection.send(encode(WorkerRefused(code=error.code, message=error.message)))
+                continue
+            if isinstance(said, WorkerHello):
+                said = said.model_copy(update={"secret": disguised(said.secret)})
+            self._log.submit(Event(self._log.node, "worker", connection.number, said))
+
+    # ------------------------------------------------------------ both
+
+    async def _next(self, connection: Connection, hello_by: float) -> WSMessage:
+        """The next message (text, binary or ping, which is answered already).
+
+        Raises:
+            ConnectionError: the connection has ended.
+            TimeoutError: nobody was welcomed on it in time.
+        """
+        while True:
+            wait = None if connection.registered else max(0.001, hello_by - time.monotonic())
+            try:
+                message = await connection.socket.receive(wait)
+            except TimeoutError:
+                if connection.registered:
+                    continue
+                raise
+            if connection.closing:
+                raise ConnectionError
+            if message.type is WSMsgType.PONG:
+                continue
+            if message.type is WSMsgType.PING:
+                await connection.socket.pong(message.data)
+            elif message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                raise ConnectionError
+            return message
+
+
+def _decoded(adapter: TypeAdapter[Any], message: WSMessage) -> Any:
+    if message.type is not WSMsgType.TEXT:
+        raise ProtocolError(ErrorCode.MALFORMED, "Messages are JSON texts, not binary.")
+    return decode(adapter, message.data)
