@@ -32,6 +32,7 @@ class Rule(Enum):
     CAPABILITY = auto()  # an upload's id, which is in its address and cannot be guessed
     JOIN = auto()  # a join token as bearer token, where the service is by invitation
     BACKEND = auto()  # the operator's API key as bearer token
+    SECRET = auto()  # the worker secret as bearer token
     METRICS = auto()  # the metrics secret as bearer token; without one, to be this machine
     TERMINAL = auto()  # a WebSocket whose hello carries the join token (signaling.gate)
     WORKER = auto()  # a WebSocket whose hello carries the worker secret (signaling.workers)
@@ -59,6 +60,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", "/metrics"): Rule.METRICS,
     ("GET", "/ws"): Rule.TERMINAL,
     ("GET", "/worker"): Rule.WORKER,
+    ("GET", "/worker/targets/{id}"): Rule.SECRET,
 }
 
 #: Where a handler finds the grant of a request that needed a join token.
@@ -74,6 +76,7 @@ class AccessConfig:
     Attributes:
         join_key: signs join tokens; empty: everybody who reaches the service may use it.
         api_key: of the operator's backend, which mints tokens with it; empty: nobody does.
+        worker_secret: of the media workers; empty: none is taken.
         metrics_secret: for /metrics; empty: only programs on this machine read it.
         own_host_only: requests must have come to localhost; for a service that is open because it is local.
         allowed_origins: further origins whose pages may send what changes something.
@@ -85,6 +88,7 @@ class AccessConfig:
 
     join_key: str = field(default="", repr=False)
     api_key: str = field(default="", repr=False)
+    worker_secret: str = field(default="", repr=False)
     metrics_secret: str = field(default="", repr=False)
     own_host_only: bool = False
     allowed_origins: tuple[str, ...] = ()
@@ -102,6 +106,7 @@ def access_config(settings: Settings) -> AccessConfig:
     return AccessConfig(
         join_key=settings.join_key.get_secret_value(),
         api_key=settings.api_key.get_secret_value(),
+        worker_secret=settings.worker_secret.get_secret_value(),
         metrics_secret=settings.metrics_secret.get_secret_value(),
         own_host_only=is_local_only(settings),
         allowed_origins=tuple(settings.allowed_origins),
@@ -123,6 +128,7 @@ class Access:
         self._requests = RateLimiter(config.request_burst, config.requests_per_second)
         self._persons = RateLimiter(config.person_burst, 1 / config.person_refill_s)
         self._wrong_keys = RateLimiter(config.wrong_key_burst, 1 / config.wrong_key_refill_s)
+        self._wrong_secrets = RateLimiter(config.wrong_key_burst, 1 / config.wrong_key_refill_s)
 
     async def require_rules(self, app: web.Application) -> None:
         """Startup signal.
@@ -162,6 +168,9 @@ class Access:
             raise error_of_status(429, {"Retry-After": "1"})
         if rule is Rule.WORKER:
             return
+        if rule is Rule.SECRET:  # workers know the service by whatever name they reach it
+            self._check_worker_secret(request, address)
+            return
         if config.own_host_only and not is_own_host(request.host):
             raise ApiError(
                 403,
@@ -190,13 +199,22 @@ class Access:
     def _check_api_key(self, request: web.Request, address: str) -> None:
         if not self._config.api_key:
             raise ApiError(403, "tokens_off", "No API key is set here (api_key), so none is right.")
-        if same_secret(self._config.api_key, bearer(request.headers)):
-            return
-        # Who has the key is never made to wait for those who guess.
-        if self._wrong_keys.take(address) > 0:
+        if not same_secret(self._config.api_key, bearer(request.headers)):
+            self._note_wrong(self._wrong_keys, address, "API key")
+            raise _unauthorised("This needs the operator's API key as a bearer token.")
+
+    def _check_worker_secret(self, request: web.Request, address: str) -> None:
+        if "Origin" in request.headers:
+            raise ApiError(403, "origin", "This is for media workers, not for pages.")
+        if not same_secret(self._config.worker_secret, bearer(request.headers)):
+            self._note_wrong(self._wrong_secrets, address, "worker secret")
+            raise _unauthorised("This needs the worker secret as a bearer token.")
+
+    def _note_wrong(self, limiter: RateLimiter, address: str, kind: str) -> None:
+        """Who has the right key is never made to wait for those who guess."""
+        if limiter.take(address) > 0:
             raise error_of_status(429, {"Retry-After": "60"})
-        logger.warning("A wrong API key was shown by %s.", address)
-        raise _unauthorised("This needs the operator's API key as a bearer token.")
+        logger.warning("A wrong %s was shown by %s.", kind, address)
 
     def _check_join_token(self, request: web.Request) -> None:
         if not self._config.join_key:

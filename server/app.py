@@ -21,6 +21,7 @@ from server.api_metrics import ApiMetrics, MetricsEndpoint
 from server.api_page import DEFAULT_CLIENT, Page
 from server.api_targets import TargetsApi, TargetsApiOptions
 from server.api_tokens import TokensApi
+from server.api_worker_targets import WorkerTargetsApi
 from server.targets.decode import FORMATS
 from server.targets.pool import PoolOptions, PreparationPool
 from server.targets.store import TargetStore
@@ -109,6 +110,7 @@ def build_app(config: AppConfig) -> web.Application:
     animate.add_routes(app.router)
     app.cleanup_ctx.append(animate.run)
 
+    WorkerTargetsApi(store).add_routes(app.router)
     TokensApi(config.access.join_key).add_routes(app.router)
     Page(config.client_dir).add_routes(app.router)
     status = _Status(config)

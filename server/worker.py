@@ -24,6 +24,8 @@ from server.media.interfaces import Inference, PeerFactory
 from server.media.mends.vp8_encoder import bounds_for
 from server.media.service import Limits, MediaService
 from server.signaling_link import SignalingLink
+from server.target_watch import TargetWatch
+from server.targets.remote import RemoteTargets
 from server.worker_status import StatusPage
 from signaling.log_context import log_context
 from signaling.protocol import (
@@ -91,9 +93,16 @@ class Worker:
         inference: makes the pictures; its callbacks must lead to :meth:`status_changed` and
             :meth:`picture_ready`.
         peers: makes peer connections.
+        targets: uploads on other machines; None: none are looked for.
     """
 
-    def __init__(self, settings: WorkerSettings, inference: Inference, peers: PeerFactory) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        inference: Inference,
+        peers: PeerFactory,
+        targets: RemoteTargets | None = None,
+    ) -> None:
         self.settings = settings
         self.status: StatusPage | None = None
         if settings.metrics_port is not None:
@@ -110,6 +119,7 @@ class Worker:
         self._link = SignalingLink(settings.signaling_url, hello, self._obey, self._signaling_lost)
         self._send = self._link.send
         self._media = MediaService(inference, peers, self._send, settings.limits)
+        self._targets = targets
         self._orphaned: asyncio.TimerHandle | None = None
 
     @property
@@ -164,11 +174,15 @@ class Worker:
         return True
 
     def _start_background(self) -> list[asyncio.Task[None]]:
-        return [
+        tasks = [
             asyncio.create_task(self._link.run(), name="signaling"),
             asyncio.create_task(self._report(), name="reports"),
             asyncio.create_task(metrics.watch_event_loop(), name="event loop lag"),
         ]
+        if self._targets is not None:
+            watch = TargetWatch(self._targets, self._media)
+            tasks.append(asyncio.create_task(watch.run(), name="targets"))
+        return tasks
 
     async def _close(self) -> None:
         if self._orphaned is not None:
@@ -179,6 +193,8 @@ class Worker:
             logger.warning("Some media sessions did not close within %g s", CLOSING_LIMIT_S)
         await self._inference.close()
         self._peers.close()
+        if self._targets is not None:
+            await asyncio.to_thread(self._targets.close)
 
     # ------------------------------------------------------------ from inference
 
@@ -349,8 +365,10 @@ async def run_worker(settings: Settings, stop: asyncio.Event | None = None) -> i
         stop = asyncio.Event()
         _on_signals(stop, abort)
     options = worker_settings(settings)
-    inference = make_inference(settings, lambda: worker)
-    worker = Worker(options, inference, AiortcPeerFactory(bounds_for(options.size)))
+    targets = RemoteTargets(settings.data_dir, options.signaling_url, options.secret)
+    await asyncio.to_thread(targets.folder.sweep_others)
+    inference = make_inference(settings, lambda: worker, targets)
+    worker = Worker(options, inference, AiortcPeerFactory(bounds_for(options.size)), targets)
     try:
         await worker.run(stop, abort)
     except RefusedError as refusal:
@@ -359,16 +377,16 @@ async def run_worker(settings: Settings, stop: asyncio.Event | None = None) -> i
     return 0
 
 
-def make_inference(settings: Settings, worker: Callable[[], Worker]) -> Inference:
+def make_inference(settings: Settings, worker: Callable[[], Worker], targets: RemoteTargets) -> Inference:
     """The inference client, reporting to the worker."""
     from server.inference.client import InferenceClient
     from server.provenance import MarkSettings
-    from server.targets.store import TargetStore
 
-    store = TargetStore(settings.data_dir)
     return InferenceClient(
-        store.load,
+        targets.load,
         settings.data_dir,
+        at_hand=targets.at_hand,
+        fetched_dir=targets.folder.path,
         size=settings.size,
         generator=dotted(settings.generator),
         capacity=settings.worker_capacity,

@@ -49,6 +49,9 @@ class InferenceClient:
 
     Args:
         load: gives a prepared target by its id; called in a thread.
+        at_hand: whether the inference process could load a target now; else it is told of it once ``load``
+            has brought it here. Called on the event loop.
+        fetched_dir: where ``load`` puts what it brings, for the inference process.
         data_dir: where uploaded targets lie, for the inference process.
         size: pixels a side of pictures.
         capacity: drivers at once.
@@ -75,6 +78,8 @@ class InferenceClient:
         late_s: float = 0.5,
         hang_s: float = HANG_S,
         standby: bool = True,
+        at_hand: Callable[[str], bool] = lambda _: True,
+        fetched_dir: Path | None = None,
         on_status: Callable[[str, DriverState, str], None] = lambda *_: None,
         on_picture: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -86,7 +91,14 @@ class InferenceClient:
         self._on_status = on_status
         self._on_picture = on_picture
         self._stills = Stills(load, size, mark)
-        self._settings = InferenceSettings(str(data_dir), generator, size, mark)
+        self._at_hand = at_hand
+        self._settings = InferenceSettings(
+            str(data_dir),
+            generator,
+            size,
+            mark,
+            fetched_dir=None if fetched_dir is None else str(fetched_dir),
+        )
         self._host = InferenceHost(
             self._settings, on_up=self._up, on_down=self._down, hang_s=hang_s, standby=standby
         )
@@ -170,8 +182,22 @@ class InferenceClient:
         if target_id is not None:
             self._stills.prepare(target_id)
         held.view.change_target(target_id, next(self._numbers), time.monotonic())
-        held.assign(self._host)
+        if target_id is None or self._stills.ready(target_id) or self._at_hand(target_id):
+            held.assign(self._host)
+        else:
+            loop, epoch = asyncio.get_running_loop(), held.view.epoch
+
+            def brought() -> None:
+                with suppress(RuntimeError):  # the loop has ended meanwhile
+                    loop.call_soon_threadsafe(self._brought, held, epoch)
+
+            self._stills.when_drawn(target_id, brought)
         self._look(held)
+
+    def _brought(self, held: Slot, epoch: int) -> None:
+        """A target that was not at hand is here, or cannot be had, which the process then finds and says."""
+        if self._drivers.get(held.driver) is held and held.view.epoch == epoch:
+            held.assign(self._host)
 
     def set_camera(self, driver: str, on: bool) -> None:
         """Say whether the camera is on; while it is off, the still is shown whatever arrives."""

@@ -31,6 +31,7 @@ class InferenceSettings:
         mark: on every generated frame.
         max_batch: most frames that are generated at once.
         company_s: how long a frame waits for another driver's at most.
+        fetched_dir: where the worker puts uploads that it fetches (:mod:`server.targets.local`).
     """
 
     data_dir: str
@@ -39,6 +40,7 @@ class InferenceSettings:
     mark: MarkSettings
     max_batch: int = 16
     company_s: float = 0.002
+    fetched_dir: str | None = None
 
     @property
     def picture_bytes(self) -> int:

@@ -28,7 +28,7 @@ from server.inference.messages import CameraNote, InferenceSettings, Outcome, Pi
 from server.inference.preparation import Preparation, ReadyTarget
 from server.inference.turns import Turns
 from server.provenance import VisibleMark, Watermark
-from server.targets.store import TargetStore
+from server.targets.local import LocalTargets
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class Pipeline:
         if torch is not None:  # not every generator needs it, and it loads slowly
             torch.set_num_threads(1)
         self._settings = settings
-        self._store = TargetStore(Path(settings.data_dir))
+        self._store = LocalTargets(settings.data_dir, settings.fetched_dir)
         self._library = Library(Path(settings.data_dir) / "templates")
         self._mark = VisibleMark(settings.mark, settings.size)
         self._watermark = Watermark(settings.size, settings.size) if settings.mark.watermark else None

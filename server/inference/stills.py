@@ -60,6 +60,10 @@ class Stills:
         if held is None or (held.done() and (held.cancelled() or held.exception() is not None)):
             self._sets[target] = self._threads.submit(self._draw, target)
 
+    def when_drawn(self, target: str, then: Callable[[], None]) -> None:
+        """Have something done, in another thread, once a target's stills are drawn or cannot be."""
+        self._sets[target].add_done_callback(lambda _: then())
+
     def keep_only(self, targets: set[str]) -> None:
         """Let go of all other targets' stills."""
         for target in self._sets.keys() - targets:

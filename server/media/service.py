@@ -128,6 +128,11 @@ class MediaService:
         """Terminals whose camera is connected."""
         return [terminal for terminal, driver in self._drivers.items() if driver.publisher is not None]
 
+    @property
+    def targets(self) -> set[str]:
+        """Targets that drivers with an inference slot are shown behind."""
+        return {d.update.target for d in self._drivers.values() if d.open and d.update.target is not None}
+
     def knows(self, terminal: str) -> bool:
         """Whether signaling has announced the terminal."""
         return terminal in self._drivers
@@ -174,6 +179,21 @@ class MediaService:
         driver = self._drivers.get(terminal)
         if driver is not None and driver.open:
             self._inference.react(terminal, template)
+
+    def put_away(self, target: str) -> None:
+        """A target is there no longer: nobody is shown behind it any more."""
+        for terminal, driver in self._drivers.items():
+            if driver.open and driver.update.target == target:
+                self._inference.set_target(terminal, None)
+                sentence = "The face you chose has been deleted or has expired; choose another."
+                self._send(WorkerError(terminal=terminal, code=ErrorCode.TARGET_UNKNOWN, message=sentence))
+
+    def show_again(self, target: str) -> None:
+        """A target that could not be loaded can be now."""
+        for terminal, driver in self._drivers.items():
+            if driver.open and driver.update.target == target:
+                self._inference.set_target(terminal, None)
+                self._inference.set_target(terminal, target)
 
     def forget(self, terminal: str) -> None:
         """The terminal is gone: end what it has and what shows it, and give its slot back."""

@@ -113,6 +113,11 @@ class PreparedTarget:
     landmarks: NDArray[np.float32]
 
 
+def is_upload_id(target_id: str) -> bool:
+    """Whether an id is of the kind that uploads have."""
+    return target_id.startswith(_UPLOAD_PREFIX) and _ID.match(target_id) is not None
+
+
 class TargetStore:
     """Built-in and uploaded targets; several processes may use one data directory at the same time.
 
@@ -238,6 +243,29 @@ class TargetStore:
             expires_at=now + self.ttl_s,
             consent=consent,
         )
+        self._keep(record, crops, points)
+        return record
+
+    def adopt(self, record: TargetRecord, images: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> None:
+        """Keep a copy of an upload that another store took, under its id and until it expires.
+
+        Args:
+            record: as the other store has it.
+            images: ``[K, 512, 512, 3]`` uint8 RGB.
+            landmarks: ``[K, 478, 3]`` float32, pixels of the crop.
+
+        Raises:
+            StorageFull: the disk, the quota or the number of kept uploads is used up.
+            ValueError: shapes that do not fit, or an id that no upload has.
+        """
+        if not is_upload_id(record.id):
+            raise ValueError("This is no upload's id.")
+        crops, points = _checked(images, landmarks)
+        self._remove(self._uploads / record.id)
+        self._keep(record, crops, points)
+
+    def _keep(self, record: TargetRecord, crops: NDArray[np.uint8], points: NDArray[np.float32]) -> None:
+        """Write a target's folder, whole or not at all."""
         staging = self._uploads / f"{_STAGING_PREFIX}{secrets.token_hex(8)}"
         try:
             self._uploads.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -247,7 +275,7 @@ class TargetStore:
                 _write(staging / f"photo-{k}.png", _png(crop))
             _write(staging / "landmarks.safetensors", save_tensors({"landmarks": points}))
             _write(staging / "target.json", _record_json(record))
-            staging.rename(self._uploads / target_id)
+            staging.rename(self._uploads / record.id)
         except OSError as error:
             shutil.rmtree(staging, ignore_errors=True)
             if error.errno in _FULL and not isinstance(error, StorageFull):
@@ -256,7 +284,6 @@ class TargetStore:
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
-        return record
 
     def delete(self, target_id: str) -> None:
         """Forget an upload now.
@@ -269,6 +296,11 @@ class TargetStore:
             raise TargetProtected(target_id)
         if not self._remove(self._uploads / target_id):
             raise TargetUnknown(target_id)
+
+    def discard(self, target_id: str) -> None:
+        """Delete an upload, expired or not, if there is one by that id."""
+        if is_upload_id(target_id):
+            self._remove(self._uploads / target_id)
 
     def sweep(self) -> int:
         """Delete expired and damaged uploads and what an interrupted write or delete left; their number."""

@@ -19,7 +19,7 @@ from tests.unit.access.conftest import API_KEY, JOIN_KEY, METRICS_SECRET, WORKER
 from tests.unit.signaling.test_protocol_document import entries
 
 #: What each rule answers to somebody who shows nothing, or the wrong thing.
-REFUSAL = {Rule.JOIN: 401, Rule.BACKEND: 401, Rule.METRICS: 401}
+REFUSAL = {Rule.JOIN: 401, Rule.BACKEND: 401, Rule.METRICS: 401, Rule.SECRET: 401}
 #: Asked for an id that was never given out: who does not know one learns nothing.
 UNKNOWN = {Rule.CAPABILITY: 404}
 SOCKETS = {Rule.TERMINAL, Rule.WORKER}
@@ -42,6 +42,7 @@ OTHER_KEYS = {
     Rule.JOIN: [API_KEY, METRICS_SECRET, WORKER_SECRET, JOIN_KEY],
     Rule.BACKEND: [token(), token(role="host"), METRICS_SECRET, WORKER_SECRET, JOIN_KEY],
     Rule.METRICS: [token(), token(role="host"), API_KEY, WORKER_SECRET, JOIN_KEY],
+    Rule.SECRET: [token(), token(role="host"), API_KEY, METRICS_SECRET, JOIN_KEY],
 }
 
 
@@ -104,6 +105,8 @@ async def test_the_right_key_opens_each(guarded: TestClient) -> None:
         minted = (await response.json())["token"]
     async with guarded.get("/metrics", headers=bearing(METRICS_SECRET)) as response:
         assert response.status == 200
+    async with guarded.get("/worker/targets/t_unknown", headers=bearing(WORKER_SECRET)) as response:
+        assert (response.status, (await response.json())["error"]["code"]) == (404, "target_unknown")
     # Past the gate, the upload itself is looked at: this is no form.
     async with guarded.post("/api/targets", data=b"x", headers=bearing(minted)) as response:
         assert response.status == 415
