@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,13 @@ GeneratorOption = Annotated[
     Name, typer.Option("--generator", "-g", help="Which one; a network's name is its runtime's.")
 ]
 FramesOption = Annotated[int, typer.Option("--frames", min=10, help="Frames that are measured.")]
+
+
+@app.callback()
+def single_threaded_algebra() -> None:
+    """Measure this machine."""
+    # as in the inference process: several threads wait for each other by spinning
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @app.command("frame")

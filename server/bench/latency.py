@@ -225,7 +225,7 @@ def _numbered_film(folder: Path) -> list[str]:
     with video.open("wb") as file:
         file.write(f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F{_FILM_FPS}:1 Ip A1:1 C420jpeg\n".encode())
         for number, planes in enumerate(driver_film()):
-            numbered = np.ascontiguousarray(planes).reshape(HEIGHT * 3 // 2, WIDTH)
+            numbered = planes.copy()
             write_number(numbered, number)
             file.write(b"FRAME\n" + numbered.tobytes())
     write_tone(audio)

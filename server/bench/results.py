@@ -58,11 +58,11 @@ class Times:
 
 def show(what: str, times: Sequence[Times], former: Former, console: Console | None = None) -> None:
     """Print a table; with a column of changes where there are former medians."""
-    columns = ["batch", "p50 ms", "p95 ms", "CPU ms"]
+    columns = ["batch", "p50\nms", "p95\nms", "CPU\nms"]
     networks = any(one.gflops is not None for one in times)
     memory = any(one.memory_mib is not None for one in times)
-    columns += ["GFLOPs", "GFLOP/s", "of peak"] if networks else []
-    columns += ["MiB", "KiB target"] if memory else []
+    columns += ["GFLOP\neach", "GFLOP\na s", "of\npeak"] if networks else []
+    columns += ["MiB\nall", "KiB\ntarget"] if memory else []
     table = Table(box=SIMPLE, padding=0, collapse_padding=True)
     table.add_column(what, no_wrap=True)
     for column in (*columns, *(["since"] if former else [])):
