@@ -1,15 +1,19 @@
-"""Who asks how often: the address of a request and a token bucket for each address."""
+"""Who asks how often, and who does not listen: a token bucket for each address, a time limit for reading."""
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import web
 
 _ADDRESSES_KEPT: Final = 10_000
+#: What was sent must be taken, by a client that reads or by its network, within this long.
+UNREAD_LIMIT_S: Final = 30.0
 
 
 def client_address(request: web.Request, forwarded_header: str | None = None) -> str:
@@ -53,3 +57,17 @@ class RateLimiter:
         while len(self._buckets) > _ADDRESSES_KEPT:
             self._buckets.popitem(last=False)  # the one not heard of for longest
         return wait
+
+
+async def end_unread(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal handler (``on_response_prepare``): cuts a connection whose client takes nothing any more.
+
+    Without it a client that asks for something large and does not read, or a WebSocket client that has
+    stopped to, would hold its connection and what waits for it for as long as it likes. The kernel does the
+    watching (RFC 5482; tcp(7), ``TCP_USER_TIMEOUT``: also with a window of zero), where it can.
+    """
+    connection = None if request.transport is None else request.transport.get_extra_info("socket")
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
+    if connection is not None and option is not None and connection.family != socket.AF_UNIX:
+        with suppress(OSError):  # closed already
+            connection.setsockopt(socket.IPPROTO_TCP, option, int(1000 * UNREAD_LIMIT_S))
