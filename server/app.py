@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from server.api_access import Access, AccessConfig
 from server.api_animate import AnimateApi, AnimateApiOptions
 from server.api_errors import add_security_headers, error_of_status, json_errors
+from server.api_limits import end_unread
 from server.api_metrics import ApiMetrics, MetricsEndpoint
 from server.api_page import DEFAULT_CLIENT, Page
 from server.api_targets import TargetsApi, TargetsApiOptions
@@ -93,6 +94,7 @@ def build_app(config: AppConfig) -> web.Application:
         client_max_size=_MAX_BODY_BYTES,
     )
     app.on_response_prepare.append(add_security_headers)
+    app.on_response_prepare.append(end_unread)
     app.on_startup.append(access.require_rules)
 
     store = TargetStore(config.data_dir, ttl_s=config.target_ttl_s, max_uploads=config.max_uploads)
