@@ -45,6 +45,7 @@ def show_latency(
     console.print(
         f"The generator adds {more:.0f} ms at p50.\n"
         f"Ready {start.ready_s:.1f} s after the start; importing the signaling server takes "
-        f"{start.import_cpu_s:.2f} s of processor time.",
+        f"{start.signaling_import_cpu_s:.2f} s of processor time, all of the main process "
+        f"{start.main_import_cpu_s:.2f} s.",
         soft_wrap=True,
     )
