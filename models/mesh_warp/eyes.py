@@ -22,13 +22,13 @@ EYES: Final = (
 )
 # All in eye widths.
 #: Skin that is pulled, above the upper and below the lower lid, and what of it by the lid keeps its size.
-_UPPER_SKIN, _LOWER_SKIN, _MARGIN = 0.34, 0.22, 0.06
+UPPER_SKIN, LOWER_SKIN, MARGIN = 0.34, 0.22, 0.06
 #: Lashes and their shadow inside the opening, which move with the lid.
-_UPPER_LASHES, _LOWER_LASHES = 0.07, 0.03
+UPPER_LASHES, LOWER_LASHES = 0.07, 0.03
 #: Part of the photo around the eye that is kept.
-_U_RANGE, _V_RANGE = (-0.12, 1.12), (-0.75, 0.6)
+U_RANGE, V_RANGE = (-0.12, 1.12), (-0.75, 0.6)
 #: Thickness of the line where closed lids meet, and how dark it gets.
-_LINE, _LINE_SHARE = 0.028, 0.42
+LINE, LINE_SHARE = 0.028, 0.42
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def eye_plates(photo: Picture, landmarks: Float32) -> list[EyePlate | None]:
     plates: list[EyePlate | None] = []
     for left, right, upper, lower, iris in EYES:
         frame = FeatureFrame.between(landmarks[left], landmarks[right])
-        window = frame.window(_U_RANGE, _V_RANGE, photo.shape[0])
+        window = frame.window(U_RANGE, V_RANGE, photo.shape[0])
         if window is None:
             plates.append(None)
             continue
@@ -74,7 +74,7 @@ def eye_plates(photo: Picture, landmarks: Float32) -> list[EyePlate | None]:
         patch = np.ascontiguousarray(photo[window])
         u, v = frame.local_grid(window)
         above, below = lids.at(EdgeTable.index(u))
-        seen = (v > above + _UPPER_LASHES) & (v < below - _LOWER_LASHES) & (u > 0.06) & (u < 0.94)
+        seen = (v > above + UPPER_LASHES) & (v < below - LOWER_LASHES) & (u > 0.06) & (u < 0.94)
         ball, white = _completed(patch, seen, centre - corner, radius)
         plates.append(EyePlate(frame, lids, corner, ball, white, np.asarray(centre, np.float32), radius))
     return plates
@@ -105,6 +105,15 @@ def _completed(
         return ball, ball
     white = cv2.inpaint(patch, (~sclera).astype(np.uint8), 2, cv2.INPAINT_TELEA)
     return ball, cv2.GaussianBlur(white, (0, 0), max(0.08 * radius, 0.3))
+
+
+def eyes_in_frames(photo: Float32) -> Float32:
+    """Lids and irises of landmarks ``[478, >=2]``, each in its eye's frame: ``[2, n, 2]``."""
+    local = []
+    for left, right, upper, lower, iris in EYES:
+        frame = FeatureFrame.between(photo[left], photo[right])
+        local.append(frame.to_local(photo[np.concatenate([upper, lower, iris])]))
+    return np.stack(local).astype(np.float32)
 
 
 def with_open_eyes(landmarks: Float32, photo: Float32) -> Float32:
@@ -138,7 +147,7 @@ def draw_eyes(picture: Picture, shown: Float32, opened: Float32, plates: list[Ey
     """
     for (left, right, upper, lower, iris), plate in zip(EYES, plates, strict=True):
         frame = FeatureFrame.between(opened[left], opened[right])
-        window = frame.window(_U_RANGE, _V_RANGE, picture.shape[0])
+        window = frame.window(U_RANGE, V_RANGE, picture.shape[0])
         if window is None or plate is None:
             continue
         u, v = frame.local_grid(window)
@@ -150,8 +159,8 @@ def draw_eyes(picture: Picture, shown: Float32, opened: Float32, plates: list[Ey
         to_above, to_below = np.minimum(to_above, to_below), np.maximum(to_above, to_below)
         pixel = 1.0 / max(frame.width, 1.0)
 
-        upper_skin = _pulled(v, above, to_above, -_UPPER_SKIN)
-        lower_skin = _pulled(v, below, to_below, _LOWER_SKIN)
+        upper_skin = _pulled(v, above, to_above, -UPPER_SKIN)
+        lower_skin = _pulled(v, below, to_below, LOWER_SKIN)
         over = _sampled(picture, *frame.to_pixels(u, upper_skin))
         under = _sampled(picture, *frame.to_pixels(u, lower_skin))
         seam = 0.5 * (to_above + to_below)
@@ -161,8 +170,8 @@ def draw_eyes(picture: Picture, shown: Float32, opened: Float32, plates: list[Ey
         turn = frame.to_local(shown[iris[0]]) - plate.frame.to_local(plate.iris)
         ball = _eyeball(plate, u, v, turn)
         room = to_below - to_above
-        upper_band = np.minimum(_UPPER_LASHES, 0.45 * room) + pixel
-        lower_band = np.minimum(_LOWER_LASHES, 0.25 * room) + pixel
+        upper_band = np.minimum(UPPER_LASHES, 0.45 * room) + pixel
+        lower_band = np.minimum(LOWER_LASHES, 0.25 * room) + pixel
         is_open = _ramp((v - to_above) / upper_band) * _ramp((to_below - v) / lower_band)
         is_open *= smoothstep(room, 0.5 * pixel, 2.5 * pixel)
         result = skin + is_open[..., None] * (ball - skin)
@@ -170,8 +179,8 @@ def draw_eyes(picture: Picture, shown: Float32, opened: Float32, plates: list[Ey
         # what was the white of the eye is now the lid's edge: lashes make it dark
         inside = smoothstep(u, 0.0, 0.15) * (1.0 - smoothstep(u, 0.85, 1.0))
         fall = np.clip((to_above - above) / np.maximum(below - above, 0.05), 0.0, 1.0)
-        thickness = max(_LINE, 0.9 * pixel)
-        line = _LINE_SHARE * inside * fall * np.exp(-(((v - to_above) / thickness) ** 2))
+        thickness = max(LINE, 0.9 * pixel)
+        line = LINE_SHARE * inside * fall * np.exp(-(((v - to_above) / thickness) ** 2))
         result *= 1.0 - line[..., None]
         picture[window] = np.rint(np.clip(result, 0, 255)).astype(np.uint8)
 
@@ -186,9 +195,9 @@ def _pulled(v: Float32, edge: Float32, to_edge: Float32, skin: float) -> Float32
     away = (v - to_edge) * sign  # from the lid's edge into its skin
     moved = (to_edge - edge) * sign
     reach = abs(skin)
-    room = np.maximum(reach - _MARGIN - moved, 0.03)  # what is left of the skin between margin and end
-    stretched = _MARGIN + (away - _MARGIN) * ((reach - _MARGIN) / room)
-    source = np.where(away < _MARGIN, away, np.where(away < _MARGIN + room, stretched, away + moved))
+    room = np.maximum(reach - MARGIN - moved, 0.03)  # what is left of the skin between margin and end
+    stretched = MARGIN + (away - MARGIN) * ((reach - MARGIN) / room)
+    source = np.where(away < MARGIN, away, np.where(away < MARGIN + room, stretched, away + moved))
     return np.asarray(edge + sign * source, np.float32)
 
 

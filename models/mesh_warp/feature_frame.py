@@ -12,8 +12,8 @@ import numpy.typing as npt
 Float32 = npt.NDArray[np.float32]
 
 #: Samples along a feature in the tables of its edges, and the part of u that they cover.
-_SAMPLES: Final = 256
-_TABLE_FROM, _TABLE_TO = -0.25, 1.25
+SAMPLES: Final = 256
+TABLE_FROM, TABLE_TO = -0.25, 1.25
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class EdgeTable:
     """
 
     def __init__(self, edges: Sequence[Float32]) -> None:
-        at = np.linspace(_TABLE_FROM, _TABLE_TO, _SAMPLES)
+        at = np.linspace(TABLE_FROM, TABLE_TO, SAMPLES)
         columns = []
         for edge in edges:
             order = np.argsort(edge[:, 0])
@@ -107,8 +107,8 @@ class EdgeTable:
     @staticmethod
     def index(u: Float32) -> npt.NDArray[np.intp]:
         """Where in the table each u is found."""
-        scale = (_SAMPLES - 1) / (_TABLE_TO - _TABLE_FROM)
-        return np.clip((u - _TABLE_FROM) * scale + 0.5, 0, _SAMPLES - 1).astype(np.intp)
+        scale = (SAMPLES - 1) / (TABLE_TO - TABLE_FROM)
+        return np.clip((u - TABLE_FROM) * scale + 0.5, 0, SAMPLES - 1).astype(np.intp)
 
     def at(self, index: npt.NDArray[np.intp]) -> list[Float32]:
         """Height of each edge at each place, arrays of the shape of ``index``."""
@@ -116,7 +116,7 @@ class EdgeTable:
 
     def steepness(self, edge: int, index: npt.NDArray[np.intp]) -> Float32:
         """How much farther, measured in v, a pixel reaches across a slanting edge than across a level one."""
-        slope = np.gradient(self.heights[edge]) * ((_SAMPLES - 1) / (_TABLE_TO - _TABLE_FROM))
+        slope = np.gradient(self.heights[edge]) * ((SAMPLES - 1) / (TABLE_TO - TABLE_FROM))
         smooth = np.convolve(slope, np.full(9, 1 / 9), mode="same")
         return np.sqrt(1 + np.square(np.clip(smooth, -4, 4))).astype(np.float32)[index]
 

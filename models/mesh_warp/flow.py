@@ -22,18 +22,18 @@ Float32 = npt.NDArray[np.float32]
 #: Cells a side on which the flow is splatted before it is enlarged to the picture.
 FLOW_SIZE: Final = 64
 #: What the flow follows: all but irises and the inner lips, which eyes and mouth place by themselves.
-_CARRIED: Final = np.setdiff1d(
+CARRIED: Final = np.setdiff1d(
     np.arange(face.LANDMARK_COUNT), np.concatenate([face.LIP_INNER, face.RIGHT_IRIS, face.LEFT_IRIS])
 )
 #: Width of the correcting splats, as a share of the crop, and the weight of "no correction" against them.
-_EXACT, _EXACT_STILL = 0.016, 0.3
+EXACT, EXACT_STILL = 0.016, 0.3
 #: How often the rest is splatted; more than twice gains little and begins to fold the picture.
-_CORRECTIONS: Final = 2
+CORRECTIONS: Final = 2
 #: Share of the crop at its edge over which the flow goes to zero: nothing is drawn in from outside.
 _EDGE: Final = 0.07
 _CENTRES: Final = ((np.arange(FLOW_SIZE) + 0.5) / FLOW_SIZE).astype(np.float32)
 _RISE: Final = np.clip((np.minimum(_CENTRES, 1 - _CENTRES) - _CENTRES[0]) / _EDGE, 0, 1)
-_WINDOW: Final = np.multiply.outer(_RISE, _RISE)[..., None] * np.ones(1, np.float32)
+WINDOW: Final = np.multiply.outer(_RISE, _RISE)[..., None] * np.ones(1, np.float32)
 
 #: Skull points lie on rings outside the oval from cheek over forehead to cheek: how far out (times the
 #: distance from the face's middle), at which depth between the oval's own (0) and the ears' (1), and what
@@ -41,7 +41,7 @@ _WINDOW: Final = np.multiply.outer(_RISE, _RISE)[..., None] * np.ones(1, np.floa
 _CHEEKS_UP: Final = np.concatenate([face.FACE_OVAL[-10:], face.FACE_OVAL[:11]])
 _RINGS: Final = ((1.18, 0.35, 0.8), (1.42, 0.25, 0.15))
 _FROM_TOP: Final = np.abs(np.linspace(-1, 1, len(_CHEEKS_UP)))
-_SHARES: Final = np.concatenate(
+SKULL_SHARES: Final = np.concatenate(
     [1 - (1 - ends) * np.square(np.clip((_FROM_TOP - 0.3) / 0.7, 0, 1)) for _, _, ends in _RINGS]
 ).astype(np.float32)[:, None]
 
@@ -69,7 +69,7 @@ def moved_with_skull(points: Float32, photo: Float32, shown: Float32) -> Float32
     except ValueError:
         return np.asarray(points[:, :2], np.float32)
     moved = motion.scale * points @ motion.rotation.T + motion.translation
-    return np.asarray(points + _SHARES * (moved - points), np.float32)[:, :2]
+    return np.asarray(points + SKULL_SHARES * (moved - points), np.float32)[:, :2]
 
 
 def face_flow(photo: Float32, shown: Float32, size: int, skull: Float32 | None = None) -> Float32:
@@ -86,8 +86,8 @@ def face_flow(photo: Float32, shown: Float32, size: int, skull: Float32 | None =
     """
     skull = skull_points(photo) if skull is None else skull
     followed = moved_with_skull(skull, photo, shown)
-    places = (np.concatenate([shown[_CARRIED, :2], followed]) + 0.5) / size
-    sources = (np.concatenate([photo[_CARRIED, :2], skull[:, :2]]) + 0.5) / size
+    places = (np.concatenate([shown[CARRIED, :2], followed]) + 0.5) / size
+    sources = (np.concatenate([photo[CARRIED, :2], skull[:, :2]]) + 0.5) / size
     return mesh_flow(places.astype(np.float32), sources.astype(np.float32))
 
 
@@ -108,11 +108,11 @@ def mesh_flow(shown: Float32, photo: Float32) -> Float32:
     flow = coarse[..., :2] / (coarse[..., 2:] + np.float32(STILL))
     fine = splats.blurred(laid, FINE)
     flow = (fine[..., :2] + np.float32(FILL) * flow) / (fine[..., 2:] + np.float32(FILL))
-    against = splats.blurred(laid[..., 2], _EXACT) + np.float32(_EXACT_STILL)
-    for _ in range(_CORRECTIONS):
+    against = splats.blurred(laid[..., 2], EXACT) + np.float32(EXACT_STILL)
+    for _ in range(CORRECTIONS):
         rest = splats.laid(displacement - _at(flow, shown))
-        flow = flow + splats.blurred(rest, _EXACT) / against
-    return np.asarray(flow * _WINDOW, np.float32)
+        flow = flow + splats.blurred(rest, EXACT) / against
+    return np.asarray(flow * WINDOW, np.float32)
 
 
 def _at(flow: Float32, points: Float32) -> Float32:

@@ -15,21 +15,21 @@ from models.mesh_warp.feature_frame import EdgeTable, FeatureFrame, smoothstep
 Picture = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
 
-_LEFT_CORNER, _RIGHT_CORNER = 61, 291  # on the picture's left and right
-_NASION, _NOSE_BASE = 168, 2  # both fixed to the skull, as the upper teeth are
+LEFT_CORNER, RIGHT_CORNER = 61, 291  # on the picture's left and right
+NASION, NOSE_BASE = 168, 2  # both fixed to the skull, as the upper teeth are
 _BRIGHT_SKIN: Final = (50, 280, 4, 205, 425, 101, 330)
-_DARK = np.array([58.0, 23.0, 24.0], np.float32)
-_TEETH = np.array([214.0, 203.0, 190.0], np.float32)
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_TONGUE = np.array([138.0, 66.0, 66.0], np.float32)
+DARK = np.array([58.0, 23.0, 24.0], np.float32)
+TEETH = np.array([214.0, 203.0, 190.0], np.float32)
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+TONGUE = np.array([138.0, 66.0, 66.0], np.float32)
 # All in mouth widths.
 #: How far the upper teeth reach below where the lips meet at rest, and the most and least that shows of them.
-_TEETH_BELOW_SEAM, _MOST_TEETH, _LEAST_TEETH = 0.065, 0.17, 0.06
+TEETH_BELOW_SEAM, MOST_TEETH, LEAST_TEETH = 0.065, 0.17, 0.06
 #: Where neighbouring upper teeth meet, from the middle.
-_TOOTH_EDGES: Final = (0.0, 0.155, 0.275, 0.38)
+TOOTH_EDGES: Final = (0.0, 0.155, 0.275, 0.38)
 #: Gap between which a photo counts as showing the inside of its mouth.
 _PHOTO_SHUT, _PHOTO_OPEN = 0.03, 0.07
-_FEATHER = 0.05  # over which the drawn lips go over into the warped photo
+FEATHER = 0.05  # over which the drawn lips go over into the warped photo
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def mouth_plate(photo: Picture, landmarks: Float32) -> MouthPlate:
         frame,
         edges,
         _nose_length(landmarks),
-        frame.to_local(landmarks[_NOSE_BASE]),
+        frame.to_local(landmarks[NOSE_BASE]),
         float(upper.mean()),
         _shows(photo, frame, edges),
         *_light_and_colour(photo, landmarks),
@@ -120,7 +120,7 @@ def draw_mouth(picture: Picture, shown: Float32, plate: MouthPlate) -> None:
         along = smoothstep(u, 0.02, 0.15) * smoothstep(1.0 - u, 0.02, 0.15)
         drawn *= 1.0 - (0.45 * plate.shows) * (line * meeting * along)[..., None]
 
-    mask = smoothstep(v - outer_upper, -_FEATHER, 0.0) * smoothstep(outer_lower - v, -_FEATHER, 0.0)
+    mask = smoothstep(v - outer_upper, -FEATHER, 0.0) * smoothstep(outer_lower - v, -FEATHER, 0.0)
     mask *= smoothstep(u, -0.05, 0.04) * smoothstep(1.0 - u, -0.05, 0.04)
     under_it = picture[window].astype(np.float32)
     result = under_it + mask[..., None] * (drawn - under_it)
@@ -129,7 +129,7 @@ def draw_mouth(picture: Picture, shown: Float32, plate: MouthPlate) -> None:
 
 def _lips(landmarks: Float32) -> tuple[FeatureFrame, EdgeTable]:
     """The mouth's frame and the four edges of its lips, which never cross."""
-    frame = FeatureFrame.between(landmarks[_LEFT_CORNER], landmarks[_RIGHT_CORNER])
+    frame = FeatureFrame.between(landmarks[LEFT_CORNER], landmarks[RIGHT_CORNER])
     edges = EdgeTable(
         [
             frame.to_local(landmarks[edge])
@@ -150,11 +150,11 @@ def _lips(landmarks: Float32) -> tuple[FeatureFrame, EdgeTable]:
 def _reach(edges: EdgeTable) -> tuple[float, float]:
     """Heights between which there is something to draw, bounded for impossible landmarks."""
     top, bottom = float(edges.heights[0].min()), float(edges.heights[3].max())
-    return max(top, -2.0) - 2 * _FEATHER, min(bottom, 2.0) + 2 * _FEATHER
+    return max(top, -2.0) - 2 * FEATHER, min(bottom, 2.0) + 2 * FEATHER
 
 
 def _nose_length(landmarks: Float32) -> float:
-    return max(float(np.hypot(*(landmarks[_NOSE_BASE, :2] - landmarks[_NASION, :2]))), 1.0)
+    return max(float(np.hypot(*(landmarks[NOSE_BASE, :2] - landmarks[NASION, :2]))), 1.0)
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _skull_to_photo(frame: FeatureFrame, shown: Float32, plate: MouthPlate) -> _
     """Upper teeth keep their distance to the nose and their size, however the lips move."""
     growth = float(np.clip(_nose_length(shown) / plate.nose_length, 0.6, 1.6))
     scale = frame.width / (plate.frame.width * growth)
-    return _SkullMap(scale, plate.nose_base - np.float32(scale) * frame.to_local(shown[_NOSE_BASE]))
+    return _SkullMap(scale, plate.nose_base - np.float32(scale) * frame.to_local(shown[NOSE_BASE]))
 
 
 def _inside(
@@ -185,16 +185,16 @@ def _inside(
     depth = v - inner_upper
     sides = 1.0 - np.abs(2.0 * u - 1.0)
     photo_u, photo_v = to_photo(u, v)
-    colour = _DARK * (0.55 + 0.45 * smoothstep(sides, 0.0, 0.7))[..., None]
+    colour = DARK * (0.55 + 0.45 * smoothstep(sides, 0.0, 0.7))[..., None]
     tongue = smoothstep(depth - 0.55 * gap, 0.0, 0.22) * smoothstep(sides, 0.1, 0.6)
     tongue *= smoothstep(gap, 0.1, 0.3)
-    colour = colour + 0.7 * tongue[..., None] * (_TONGUE - colour)
+    colour = colour + 0.7 * tongue[..., None] * (TONGUE - colour)
 
     if plate.shows < 1.0:
         teeth, shade = _upper_teeth(photo_u, photo_v, depth, gap, to_photo.scale, plate)
         teeth = teeth * (1.0 - plate.shows)
-        colour = colour + teeth[..., None] * (_TEETH * shade[..., None] - colour)
-    grey = colour @ _LUMA
+        colour = colour + teeth[..., None] * (TEETH * shade[..., None] - colour)
+    grey = colour @ LUMA
     colour = plate.light * (grey[..., None] + plate.colour * (colour - grey[..., None]))
     # lips throw a shadow inwards
     colour *= (0.6 + 0.4 * smoothstep(depth, 0.0, 0.07) * smoothstep(gap - depth, 0.0, 0.05))[..., None]
@@ -216,13 +216,13 @@ def _upper_teeth(
 ) -> tuple[Float32, Float32]:
     """Where the upper teeth are, 0..1, and how bright; ``u`` and ``v`` in the photo's frame."""
     aside = np.abs(u - plate.nose_base[0])
-    edge = plate.seam + _TEETH_BELOW_SEAM - 0.35 * aside**2
-    nearest = np.min([np.abs(aside - tooth) for tooth in _TOOTH_EDGES], axis=0)
+    edge = plate.seam + TEETH_BELOW_SEAM - 0.35 * aside**2
+    nearest = np.min([np.abs(aside - tooth) for tooth in TOOTH_EDGES], axis=0)
     edge = edge - 0.012 * (1.0 - smoothstep(nearest, 0.0, 0.035))  # rounded corners
     # in the shown frame's measure: from the lip's edge to the teeth's
     reach = depth + (edge - v) / scale
-    least = np.minimum(_LEAST_TEETH, 0.3 * gap) * (1.0 - smoothstep(aside, 0.15, 0.4))
-    reach = np.clip(reach, least, np.minimum(_MOST_TEETH, 0.75 * gap))
+    least = np.minimum(LEAST_TEETH, 0.3 * gap) * (1.0 - smoothstep(aside, 0.15, 0.4))
+    reach = np.clip(reach, least, np.minimum(MOST_TEETH, 0.75 * gap))
     teeth = smoothstep(reach - depth, -0.008, 0.012) * (1.0 - smoothstep(aside, 0.3, 0.46))
     shade = 0.86 - 0.45 * smoothstep(aside, 0.08, 0.42)
     shade = shade * (1.0 - 0.14 * np.exp(-((nearest / 0.012) ** 2)))

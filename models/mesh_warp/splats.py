@@ -25,7 +25,7 @@ STILL: Final = 0.3
 FILL: Final = 0.02
 
 #: Cells around the grid on which points outside it are laid down too: their splats reach in.
-_MARGIN: Final = 16
+MARGIN: Final = 16
 #: What laying a point down between cells adds to the variance of its splat, in cells squared, on average.
 _SPREAD: Final = 1 / 6
 
@@ -42,8 +42,8 @@ class Splats:
 
     def __init__(self, points: Float32, size: int) -> None:
         self.size = size
-        self._side = size + 2 * _MARGIN
-        place = points * np.float32(size) + np.float32(_MARGIN - 0.5)
+        self._side = size + 2 * MARGIN
+        place = points * np.float32(size) + np.float32(MARGIN - 0.5)
         outside = (place < 0) | (place >= self._side - 1)
         place[outside.any(1)] = 0.0
         whole = place.astype(np.intp)
@@ -67,14 +67,14 @@ class Splats:
             laid: what :meth:`laid` gave.
             width: of the splats, in units of the grid; at least half a cell.
         """
-        kernel = _kernel(width * self.size)
+        kernel = blur_kernel(width * self.size)
         blurred = cv2.sepFilter2D(laid, -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
-        inner = slice(_MARGIN, _MARGIN + self.size)
+        inner = slice(MARGIN, MARGIN + self.size)
         return np.asarray(blurred[inner, inner].reshape(self.size, self.size, -1), np.float32)
 
 
 @lru_cache(maxsize=16)
-def _kernel(sigma: float) -> Float32:
+def blur_kernel(sigma: float) -> Float32:
     """A Gaussian of ``sigma`` cells and height 1, less what laying down between cells has spread already."""
     reach = int(np.ceil(3 * sigma))
     at = np.arange(-reach, reach + 1)
