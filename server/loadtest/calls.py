@@ -153,6 +153,7 @@ def _result(peer: LoadPeer, end: float) -> PeerResult:
         looked=looked.pictures,
         right=looked.right,
         camera=looked.camera,
+        unmoved=looked.unmoved,
         shown_instead=looked.wrong,
         stills=looked.stills,
         sections=looked.sections,

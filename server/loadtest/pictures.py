@@ -2,8 +2,9 @@
 
 Two pictures are compared by the mean absolute difference of their colours at 16x16 pixels, in grey levels
 (0..255). A built-in target that moves differs from its own preview by at most 17, from any other's by at
-least 40 (measured over a period of the synthetic performance, all built-in targets, mesh warp at 256 pixels).
-The background of the synthetic camera is of a colour that no target has.
+least 40; what differs from each one's mean colour correlates by 0.87 or more with its own, by 0.69 at most with
+any other's (measured over a period of the synthetic performance, all built-in targets, mesh warp at 256
+pixels). The second keeps a flat grey from passing for a target on a grey ground. The background of the synthetic camera is of a colour that no target has.
 """
 
 from __future__ import annotations
@@ -29,25 +30,38 @@ Shows = Literal["target", "other target", "camera", "unknown"]
 _SIDE: Final = 16
 #: Grey levels up to which a picture is taken for a target's.
 MOST_DIFFERENCE: Final = 30.0
+#: And their patterns must correlate by this much.
+LEAST_CORRELATION: Final = 0.78
 #: And it must be nearer to its own target than to any other by this factor.
 _CLEARLY: Final = 0.75
 #: Grey levels up to which a picture is taken for the camera's.
-_CAMERA_DIFFERENCE: Final = 22.0
+_CAMERA_DIFFERENCE: Final = 28.0
 #: Share of pixels of the camera's background that no generated picture has.
 _BACKGROUND_SHARE: Final = 0.02
 _BACKGROUND_NEAR: Final = 70
+#: The synthetic driver never rests: at 64x64, pictures of it a second apart differ by 8 grey levels or more;
+#: one that is sent anew differs from itself, by what the codec does to it, by 2.4 at most (both measured).
+_UNMOVED: Final = 4.0
+_MOTION_SIDE: Final = 64
 #: Pictures whose watermarks add up to one verdict.
 SECTION: Final = 4
 
 
-def thumbnail(picture: Rgb) -> Thumbnail:
-    """A picture ``[H, W, 3]`` at 16x16."""
-    return cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+def thumbnail(picture: Rgb, side: int = _SIDE) -> Thumbnail:
+    """A picture ``[H, W, 3]`` made small."""
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def difference(one: Thumbnail, other: Thumbnail) -> float:
     """Mean absolute difference in grey levels."""
     return float(np.abs(one - other).mean())
+
+
+def correlation(one: Thumbnail, other: Thumbnail) -> float:
+    """Of what is left when each one's mean colour is taken off: -1..1; 0 where one is flat."""
+    a, b = one - one.mean((0, 1)), other - other.mean((0, 1))
+    power = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / power if power > 0 else 0.0
 
 
 class CameraView:
@@ -69,10 +83,13 @@ class CameraView:
 
 
 def _ways_to_show(frame: Rgb) -> list[Rgb]:
-    """The whole, scaled to the square that calls show, and its middle square."""
+    """The whole, scaled to the square that calls show, and squares of its middle."""
     height, width = frame.shape[:2]
-    left = (width - height) // 2
-    return [frame, frame[:, left : left + height]]
+    ways = [frame]
+    for side in (height, height * 11 // 12, height * 5 // 6, height * 3 // 4):
+        top, left = (height - side) // 2, (width - side) // 2
+        ways.append(frame[top : top + side, left : left + side])
+    return ways
 
 
 @dataclass
@@ -85,6 +102,7 @@ class Looked:
         wrong: what the others show, as ``maeve`` or ``unknown``.
         camera: how many show the driver's own camera.
         stills: further pictures looked at while the service said that it shows a still.
+        unmoved: of the generated ones, how many are the same as the one before, a second earlier.
         sections: groups of pictures whose watermarks were added up.
         marked: of these, how many have the watermark.
     """
@@ -94,6 +112,7 @@ class Looked:
     wrong: list[str] = field(default_factory=list)
     camera: int = 0
     stills: int = 0
+    unmoved: int = 0
     sections: int = 0
     marked: int = 0
 
@@ -115,6 +134,7 @@ class PictureJudge:
         self._aligned: Aligned | None = None
         self._shape: tuple[int, ...] = ()
         self._added = 0
+        self._before: Thumbnail | None = None
 
     def look(self, picture: Rgb, *, generated: bool = True) -> str:
         """Look at a picture.
@@ -132,9 +152,11 @@ class PictureJudge:
             looked.camera += 1
             return "camera"
         if not generated:
+            self._before = None
             looked.stills += 1
             return "still"
         looked.pictures += 1
+        looked.unmoved += self._is_as_before(picture)
         self._add_mark(picture)
         shown = self._nearest(small)
         if shown == self._target:
@@ -149,11 +171,17 @@ class PictureJudge:
             self._end_section()
         return self.looked
 
+    def _is_as_before(self, picture: Rgb) -> bool:
+        now = thumbnail(picture, _MOTION_SIDE)
+        before, self._before = self._before, now
+        return before is not None and difference(before, now) < _UNMOVED
+
     def _nearest(self, small: Thumbnail) -> str:
         away = sorted((difference(small, preview), id) for id, preview in self._previews.items())
-        if away[0][0] > MOST_DIFFERENCE or (len(away) > 1 and away[0][0] > _CLEARLY * away[1][0]):
-            return "unknown"
-        return away[0][1]
+        least, nearest = away[0]
+        is_clear = len(away) == 1 or least <= _CLEARLY * away[1][0]
+        is_alike = correlation(small, self._previews[nearest]) >= LEAST_CORRELATION
+        return nearest if least <= MOST_DIFFERENCE and is_clear and is_alike else "unknown"
 
     def _add_mark(self, picture: Rgb) -> None:
         if self._aligned is None or self._shape != picture.shape:

@@ -18,8 +18,6 @@ FIGURES: Final = (
     *("fps", "freeze_s", "sound_lost", "text_ms", "relay_ms", "in_call_ms", "first_picture_s"),
     *("generated_fps", "age_ms", "frame_ms"),
 )
-#: Share of the sound that may be missing: the first packets and the last ones are counted roughly.
-MOST_SOUND_LOST: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -29,10 +27,12 @@ class Bounds:
     Attributes:
         min_fps: pictures of its partner a second, from the first to the end.
         max_freeze_s: the longest time without a new one.
+        max_sound_lost: share of the sound that may be missing; its beginning and end are counted roughly.
     """
 
     min_fps: float = 15.0
     max_freeze_s: float = 1.0
+    max_sound_lost: float = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class PeerResult:
         fps: pictures received a second, from the first generated one to the end.
         gaps: times of more than half a second without one; ``freeze_s``: the longest.
         looked, right, camera: pictures looked at; those that show the right target; those that show the
-            partner's own camera.
+            partner's own camera. ``unmoved``: those that are as the one looked at before.
         shown_instead: what the wrong ones show.
         stills: pictures looked at while the service said that the partner's picture was a still.
         sections, marked: groups of pictures, and those with the watermark.
@@ -75,6 +75,7 @@ class PeerResult:
     looked: int = 0
     right: int = 0
     camera: int = 0
+    unmoved: int = 0
     shown_instead: Sequence[str] = ()
     stills: int = 0
     sections: int = 0
@@ -119,11 +120,13 @@ class PeerResult:
         if self.right < self.looked:
             instead = ", ".join(f"{what} {n}x" for what, n in Counter(self.shown_instead).items())
             faults.append(f"not {self.target} in {self.looked - self.right} of {self.looked}: {instead}")
+        if self.unmoved:
+            faults.append(f"the picture flows but does not move ({self.unmoved} of {self.looked})")
         if self.marked < self.sections:
             faults.append(f"no watermark in {self.sections - self.marked} of {self.sections} groups")
         if self.listened == 0 or self.heard < self.listened:
             faults.append(f"the partner's tone was heard {self.heard} of {self.listened} times")
-        if not self.sound_lost <= MOST_SOUND_LOST:
+        if not self.sound_lost <= bounds.max_sound_lost:
             faults.append(f"{100 * self.sound_lost:.0f} % of the sound did not come")
         if self.texts_lost or self.texts_wrong:
             faults.append(f"of {self.texts_sent} texts {self.texts_lost} lost, {self.texts_wrong} wrong")

@@ -129,7 +129,8 @@ class _Room:
 
         return handle
 
-    async def enter(self, index: int, http: aiohttp.ClientSession, url: str, token: str | None) -> None:
+    async def enter(self, index: int, http: aiohttp.ClientSession, url: str, token: str | None) -> bool:
+        """Connect one terminal and ask for the room; whether that was possible."""
         terminal, lost = self.terminals[index], self._samples.lost
         terminal.token = token
         try:
@@ -142,6 +143,8 @@ class _Room:
             terminal.errors.append(f"not connected: {error or type(error).__name__}")
         else:
             await terminal.send(protocol.JoinRoom(room=self.name))
+            return True
+        return False
 
     async def cycle(self, every_s: float) -> None:
         """One call: request, ring, accept, a text, hang up; what does not come about is counted."""
@@ -281,22 +284,21 @@ class SignalingLoad:
         )
 
     async def _connect(self, http: aiohttp.ClientSession, rooms: Sequence[_Room]) -> None:
-        opening, done = asyncio.Semaphore(_OPENING), 0
+        opening, entering = asyncio.Semaphore(_OPENING), 0
         whole = self.options.terminals
 
         async def enter(room: _Room, after: float) -> None:
-            nonlocal done
+            nonlocal entering
             await asyncio.sleep(after)
             async with opening:
                 token = await self.access.token_for(http, self.address, room.name)
                 for index in range(len(room.terminals)):
-                    await room.enter(index, http, self.address.ws, token)
-                    done += 1
-                    self.progress(f"{done} of {whole} terminals", 0.3 * done / whole)
+                    entering += await room.enter(index, http, self.address.ws, token)
+                    self.progress(f"{entering} of {whole} terminals", 0.3 * entering / whole)
 
         step = self.options.ramp_s / len(rooms)
         await asyncio.gather(*(enter(room, number * step) for number, room in enumerate(rooms)))
-        await _until(lambda: sum(len(room.entered) for room in rooms) >= done)
+        await _until(lambda: sum(len(room.entered) for room in rooms) >= entering)
 
     async def _call(self, rooms: Sequence[_Room], samples: Samples) -> None:
         options = self.options
