@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from server.api_access import Access, AccessConfig
 from server.api_animate import AnimateApi, AnimateApiOptions
-from server.api_errors import add_security_headers, error_of_status, json_errors
+from server.api_errors import ApiError, add_security_headers, error_of_status, json_errors
 from server.api_limits import end_unread
 from server.api_metrics import ApiMetrics, MetricsEndpoint
 from server.api_page import DEFAULT_CLIENT, Page
@@ -53,6 +53,7 @@ class AppConfig:
         room_capacity: terminals in a room; told to the page.
         worker_metrics_urls: where media workers serve their metrics.
         ready: whether a call could be taken now (a media worker is registered and has room).
+        trouble: why calls cannot be taken now for all that, as a sentence; None: nothing is wrong.
         registries: further metrics of this process.
         access: keys, and who may ask what.
         client_dir: the page's files.
@@ -70,6 +71,7 @@ class AppConfig:
     room_capacity: int = 8
     worker_metrics_urls: Sequence[str] = ()
     ready: Callable[[], bool] | None = None
+    trouble: Callable[[], str | None] | None = None
     registries: Sequence[CollectorRegistry] = ()
     access: AccessConfig = field(default_factory=AccessConfig)
     client_dir: Path = DEFAULT_CLIENT
@@ -130,6 +132,7 @@ class _Status:
     def __init__(self, config: AppConfig) -> None:
         upload = config.targets.upload
         self._ready = config.ready
+        self._trouble = config.trouble
         self._config = {
             "version": _version(),
             "mark": {"text": config.mark_text},
@@ -155,6 +158,9 @@ class _Status:
 
     async def ready(self, request: web.Request) -> web.Response:
         """GET /readyz: a call could be taken now."""
+        trouble = None if self._trouble is None else self._trouble()
+        if trouble is not None:
+            raise ApiError(503, "unavailable", trouble)
         if self._ready is not None and not self._ready():
             raise error_of_status(503)
         return web.json_response({"status": "ready"}, headers={"Cache-Control": "no-store"})

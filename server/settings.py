@@ -210,6 +210,11 @@ class Settings(BaseSettings):
         examples=["a long random word"],
         description="Secret that workers and signaling share; `understudy serve` makes its own.",
     )
+    redis_url: SecretStr = Field(
+        SecretStr(""),
+        examples=["redis://127.0.0.1:6379/0"],
+        description="Redis that joins several signaling nodes (redis:// or rediss://); none: there is one.",
+    )
     worker_id: Annotated[str | None, BeforeValidator(_none_if_blank)] = Field(
         None,
         pattern=r"^[A-Za-z0-9_.:-]{1,64}$",
@@ -292,6 +297,17 @@ class Settings(BaseSettings):
             raise ValueError("there is no join_key that tokens could be signed with")
         return value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_needs_a_secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        url = value.get_secret_value()
+        if url and not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("give a Redis URL (redis://host:port/database, rediss:// with TLS)")
+        worker_secret = info.data.get("worker_secret")
+        if url and worker_secret is not None and not worker_secret.get_secret_value():
+            raise ValueError("several signaling nodes need a worker_secret, the same for all")
+        return value
+
     @field_validator("turn_urls")
     @classmethod
     def _turn_urls(cls, value: list[str]) -> list[str]:
@@ -351,7 +367,7 @@ class Settings(BaseSettings):
 
 
 _NOT_FOR_WORKERS: Final = {
-    *("join_key", "api_key", "metrics_secret", "turn_urls", "turn_secret", "audit_url"),
+    *("join_key", "api_key", "metrics_secret", "turn_urls", "turn_secret", "audit_url", "redis_url"),
 }
 
 

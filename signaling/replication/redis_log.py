@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -54,6 +54,7 @@ SNAPSHOT_S: Final = 10.0
 RETRY_S: Final = 0.3
 ANSWER_S: Final = 2.5  # a Redis that does not answer for this long is out of reach
 STALE_S: Final = 5.0  # who did not read for so long may have missed entries that were trimmed
+CANCEL_S: Final = 0.1
 WAITING_EVENTS: Final = 20_000
 KEPT_EVENTS: Final = 2_000  # of workers, over an outage
 
@@ -155,9 +156,7 @@ class RedisLog:
                 if self._leads:
                     await self._redis.delete(LEADER)
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await _cancelled({self._task})
         await self._redis.aclose()
 
     def _put_off(self, event: Event) -> None:
@@ -175,20 +174,14 @@ class RedisLog:
             why = "Signaling's Redis is out of reach; calls go on, new ones can begin as soon as it is back."
             try:
                 await self._join()
-                async with asyncio.TaskGroup() as group:
-                    for part in (
-                        self._read(),
-                        self._append(),
-                        self._beat(),
-                        self._lead(),
-                        self._write_snapshots(),
-                    ):
-                        group.create_task(part)
-            except* Incompatible as errors:
-                why = str(errors.exceptions[0])
-            except* (RedisError, OSError, TimeoutError, _Interrupted) as errors:
-                logger.debug("Left the log: %r", errors.exceptions)
-            except* Exception:
+                await _first_failure(
+                    self._read(), self._append(), self._beat(), self._lead(), self._write_snapshots()
+                )
+            except Incompatible as error:
+                why = str(error)
+            except (RedisError, OSError, TimeoutError, _Interrupted) as error:
+                logger.debug("Left the log: %r", error)
+            except Exception:
                 logger.exception("The log failed")
             self._stand_by(why)
             await asyncio.sleep(RETRY_S)
@@ -391,3 +384,22 @@ class RedisLog:
 
 def _place(entry: str) -> tuple[int, ...]:
     return tuple(map(int, entry.split("-")))
+
+
+async def _first_failure(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run these, which do not end by themselves, until one fails; raise what it raised."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _cancelled(tasks)
+    for task in done:
+        task.result()
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: Redis' client may swallow a cancellation that meets an answer."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=CANCEL_S)
