@@ -45,6 +45,29 @@
     for (const video of document.querySelectorAll('video[data-role="remote"]')) follow(video, "remote");
   }, 50);
 
+  // Every peer connection of the page, to ask how long received frames wait in the browser's jitter buffers.
+  const connections = [];
+  const Plain = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Plain {
+    constructor(...options) {
+      super(...options);
+      connections.push(this);
+    }
+  };
+  const buffered = async () => {
+    const sums = { video: [0, 0], audio: [0, 0] }; // seconds, frames or samples
+    for (const connection of connections) {
+      if (connection.connectionState !== "connected") continue;
+      for (const report of (await connection.getStats()).values()) {
+        if (report.type !== "inbound-rtp" || !(report.kind in sums)) continue;
+        sums[report.kind][0] += report.jitterBufferDelay ?? 0;
+        sums[report.kind][1] += report.jitterBufferEmittedCount ?? 0;
+      }
+    }
+    return sums;
+  };
+  let bufferedBefore = null;
+
   const devices = navigator.mediaDevices;
   const getUserMedia = devices?.getUserMedia.bind(devices);
   if (getUserMedia) {
@@ -63,10 +86,21 @@
   }
 
   window.latencyProbe = {
-    reset() {
+    async reset() {
+      bufferedBefore = await buffered();
       for (const role of Object.keys(seen)) seen[role].length = 0;
       for (const role of Object.keys(counts)) counts[role] = 0;
     },
-    take: () => ({ ...seen, counts }),
+    numbered: () => seen.remote.length,
+    /** What was seen since the last reset, and the mean milliseconds in the jitter buffers since then. */
+    async take() {
+      const now = await buffered();
+      const waited = {};
+      for (const kind of Object.keys(now)) {
+        const [seconds, count] = now[kind].map((sum, index) => sum - (bufferedBefore?.[kind][index] ?? 0));
+        waited[kind] = count > 0 ? (1000 * seconds) / count : null;
+      }
+      return { ...seen, counts, waited };
+    },
   };
 })();

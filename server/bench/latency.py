@@ -80,6 +80,8 @@ class LatencyRow:
         camera_fps, peer_fps: numbered frames a second in the camera, and different ones at the peer.
         unreadable: share of the peer's pictures whose number could not be read.
         first_picture_s: from both pages' opening to the first generated picture of both.
+        video_buffer_ms, audio_buffer_ms: mean time in the browsers' jitter buffers, a part of the latency;
+            browsers hold the picture back to keep it in step with the sound.
     """
 
     mode: str
@@ -90,6 +92,8 @@ class LatencyRow:
     peer_fps: float
     unreadable: float
     first_picture_s: float
+    video_buffer_ms: float
+    audio_buffer_ms: float
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,8 @@ class _Found:
     peer: int
     unreadable: float
     first_picture_s: float
+    video_buffer_ms: float
+    audio_buffer_ms: float
 
 
 def delays(camera: Sequence[tuple[int, float]], peer: Sequence[tuple[int, float]]) -> list[float]:
@@ -321,7 +327,14 @@ def _call(browsers: Sequence[Browser], url: str, seconds: float) -> _Found:
         peer=len(one["remote"]) + len(other["remote"]),
         unreadable=sum(page["counts"]["unreadable"] for page in taken) / max(1, shown),
         first_picture_s=first,
+        video_buffer_ms=_mean([page["waited"]["video"] for page in taken]),
+        audio_buffer_ms=_mean([page["waited"]["audio"] for page in taken]),
     )
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def _targets(url: str) -> list[str]:
@@ -333,7 +346,7 @@ def _targets(url: str) -> list[str]:
 
 def _wait_for_pictures(pages: Sequence[Page]) -> None:
     until = time.monotonic() + _LIVE_S
-    while not all(page.evaluate("() => latencyProbe.take().remote.length > 0") for page in pages):
+    while not all(page.evaluate("() => latencyProbe.numbered() > 0") for page in pages):
         if time.monotonic() > until:
             raise UserError(f"No numbered picture of the peer was seen within {_LIVE_S:.0f} s.")
         pages[0].wait_for_timeout(50)
@@ -351,4 +364,6 @@ def _row(mode: str, found: Sequence[_Found], seconds: float) -> LatencyRow:
         peer_fps=sum(one.peer for one in found) / watched,
         unreadable=float(np.mean([one.unreadable for one in found])),
         first_picture_s=min(one.first_picture_s for one in found),
+        video_buffer_ms=_mean([one.video_buffer_ms for one in found]),
+        audio_buffer_ms=_mean([one.audio_buffer_ms for one in found]),
     )

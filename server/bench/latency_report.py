@@ -10,7 +10,16 @@ from rich.table import Table
 
 from server.bench.latency import LatencyRow, Start
 
-_COLUMNS = ("p50 ms", "p95 ms", "frames", "camera fps", "peer fps", "unreadable", "first picture s")
+_COLUMNS = (
+    "p50\nms",
+    "p95\nms",
+    "frames",
+    "camera\nfps",
+    "peer\nfps",
+    "buffer ms\nvideo/audio",
+    "no\nnumber",
+    "first\npicture s",
+)
 
 
 def show_latency(
@@ -32,6 +41,7 @@ def show_latency(
             str(row.frames),
             f"{row.camera_fps:.1f}",
             f"{row.peer_fps:.1f}",
+            f"{row.video_buffer_ms:.0f}/{row.audio_buffer_ms:.0f}",
             f"{row.unreadable:.1%}",
             f"{row.first_picture_s:.1f}",
         ]
