@@ -47,10 +47,10 @@ def draw_landmarks(landmarks: Tensor, size: int) -> Tensor:
 @lru_cache(maxsize=4)
 def _segments(device: torch.device) -> list[Tensor]:
     """For each colour, the ends of its lines' segments ``[N, 2]``."""
-    with torch.inference_mode(False):
-        return [
-            torch.as_tensor(
-                np.concatenate([np.stack([line[:-1], line[1:]], 1) for line in lines]), device=device
-            )
-            for lines in (tuple(np.asarray(line) for line in lines) for lines in RASTER_LINES)
-        ]
+    colours = []
+    for lines in RASTER_LINES:
+        chains = [np.asarray(line) for line in lines]
+        ends = np.concatenate([np.stack([chain[:-1], chain[1:]], axis=1) for chain in chains])
+        with torch.inference_mode(False):
+            colours.append(torch.as_tensor(ends, device=device))
+    return colours

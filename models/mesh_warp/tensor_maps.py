@@ -59,11 +59,9 @@ def moved_faces(geometry: FaceGeometry, shown: Tensor, size: int) -> Moved:
     opened = _with_open_eyes(shown, geometry.eyes)
     constants = _constants(shown.device)
     followed = _moved_with_skull(geometry, opened, constants)
-    places = (torch.cat((opened[:, constants.carried, :2], followed), 1) + 0.5) / size
-    sources = (
-        torch.cat((geometry.points[:, constants.carried, :2], geometry.skull[..., :2]), 1) + 0.5
-    ) / size
-    flow = _mesh_flow(places, sources, constants)
+    places = torch.cat((opened[:, constants.carried, :2], followed), dim=1)
+    sources = torch.cat((geometry.points[:, constants.carried, :2], geometry.skull[..., :2]), dim=1)
+    flow = _mesh_flow((places + 0.5) / size, (sources + 0.5) / size, constants)
 
     splats = _Splats((shown[..., :2] + 0.5) / size)
     attributes = constants.attributes.expand(len(shown), -1, -1)

@@ -41,8 +41,8 @@ class MouthTensors(NamedTuple):
 
     Attributes:
         edges: ``[B, 4, 256]``, heights of the lips' edges.
-        numbers: ``[B, 11]``: origin and along of the frame, nose length, base of the nose, seam, shows, light,
-            colour.
+        numbers: ``[B, 11]``: origin and along of the frame, nose length, base of the nose, seam, shows,
+            light, colour.
     """
 
     edges: Tensor
@@ -104,7 +104,7 @@ def draw_plates(
 # ---------------------------------------------------------------- eyes
 
 
-def _draw_eye(pictures: Tensor, parts: tuple, eye: EyeTensors, shown: Tensor, opened: Tensor) -> Tensor:  # type: ignore[type-arg]
+def _draw_eye(pictures: Tensor, parts: tuple, eye: EyeTensors, shown: Tensor, opened: Tensor) -> Tensor:
     """See :func:`models.mesh_warp.eyes.draw_eyes`."""
     left, right, upper, lower, iris = parts
     size = pictures.shape[-1]
