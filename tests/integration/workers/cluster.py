@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import av
@@ -82,18 +84,17 @@ class Cluster:
         self._folder = folder
         self._nodes: dict[str, Node] = {}
         self._metrics: dict[str, int] = {}
-        self.http = aiohttp.ClientSession()
 
     def url(self, scheme: str, path: str) -> str:
         return f"{scheme}://127.0.0.1:{self.port}{path}"
 
-    async def start(self, *workers: str, **settings: str) -> None:
+    def start(self, *workers: str, **settings: str) -> None:
         """Start signaling and these workers, and wait until all are registered."""
         self._start("signaling", UNDERSTUDY_PORT=str(self.port), **settings)
         for name in workers:
             self.add(name, **settings)
         for name in workers:
-            await self.registered(name)
+            self.wait_until_registered(name)
 
     def add(self, name: str, **settings: str) -> None:
         """Start one more worker."""
@@ -108,30 +109,35 @@ class Cluster:
             **settings,
         )
 
-    async def registered(self, name: str) -> None:
+    def wait_until_registered(self, name: str, within: float = 60.0) -> None:
         """Wait until a worker takes calls."""
+        until = time.monotonic() + within
+        while self._health(name, "/readyz") is None:
+            assert self._nodes[name].process.poll() is None, self.log(name)
+            assert time.monotonic() < until, self.log(name)
+            time.sleep(0.1)
 
-        async def ready() -> bool:
-            assert self._nodes[name].process.poll() is None, self._nodes[name].log.read_text()
-            with suppress(aiohttp.ClientError):
-                async with self.http.get(f"http://127.0.0.1:{self._metrics[name]}/readyz") as answer:
-                    return answer.status == 200
-            return False
-
-        async with asyncio.timeout(60):
-            while not await ready():
-                await asyncio.sleep(0.1)
-
-    async def serving(self) -> str:
+    def serving(self) -> str:
         """The one worker that has drivers now."""
-        found = []
-        for name, port in self._metrics.items():
-            with suppress(aiohttp.ClientError):
-                async with self.http.get(f"http://127.0.0.1:{port}/healthz") as answer:
-                    if (await answer.json())["drivers"]:
-                        found.append(name)
+        found = [name for name in self._metrics if (self._health(name, "/healthz") or {}).get("drivers")]
         assert len(found) == 1, f"drivers are at {found}"
         return found[0]
+
+    def _health(self, name: str, path: str) -> dict[str, Any] | None:
+        with suppress(OSError):  # also an answer that is not 200
+            url = f"http://127.0.0.1:{self._metrics[name]}{path}"
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return dict(json.load(answer))
+        return None
+
+    def read(self, path: str) -> bytes:
+        """What signaling serves at a path."""
+        with urllib.request.urlopen(self.url("http", path), timeout=10) as answer:
+            return bytes(answer.read())
+
+    def get(self, path: str) -> Any:
+        """JSON of a path."""
+        return json.loads(self.read(path))
 
     def process(self, name: str) -> subprocess.Popen[bytes]:
         return self._nodes[name].process
@@ -139,8 +145,7 @@ class Cluster:
     def log(self, name: str) -> str:
         return self._nodes[name].log.read_text()
 
-    async def close(self) -> None:
-        await self.http.close()
+    def close(self) -> None:
         for node in reversed(list(self._nodes.values())):
             node.stop()
 
@@ -235,8 +240,9 @@ class Call:
         ]
 
     async def start(self) -> None:
+        self._http = aiohttp.ClientSession()
         for person, driver in zip(self.people, self.drivers, strict=True):
-            await driver.start(self._cluster.http, self._cluster.url("ws", "/ws"))
+            await driver.start(self._http, self._cluster.url("ws", "/ws"))
             person.terminal = driver.terminal
         await self.both_see(30)
 
@@ -247,3 +253,4 @@ class Call:
     async def stop(self) -> None:
         for driver in self.drivers:
             await driver.stop()
+        await self._http.close()

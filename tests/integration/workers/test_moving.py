@@ -1,7 +1,8 @@
 """A call goes on at another worker when its own is killed or drains. Real processes, real media.
 
-Figures of these tests (2 cores shared with four other jobs): killed with -9, each sees the other's generated
-picture from the other worker after 2.2 to 2.8 s, of which 1 s is the wait for the dead to come back.
+Figures of a run (2 cores, shared with four other jobs): killed with -9, its terminals are told after 1.24 s, of
+which 1 s is the wait for the dead to come back, and each sees the other's generated picture from the other
+worker after 2.6 s. Drained, the call is at the other worker after 1.8 s.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def film() -> Film:
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     made = Cluster(tmp_path)
     yield made
-    await made.close()
+    await asyncio.to_thread(made.close)
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +68,12 @@ async def same_call(call: Call, shown: list[str], gallery: dict[str, np.ndarray]
 async def test_a_killed_workers_call_goes_on_at_the_other_within_five_seconds(
     cluster: Cluster, film: Film, gallery: dict[str, np.ndarray]
 ) -> None:
-    await cluster.start("w1", "w2")
+    await asyncio.to_thread(cluster.start, "w1", "w2")
     shown = list(gallery)[:2]
     call = Call(cluster, film, upload(cluster, shown[0]), shown[1])
     await call.start()
     await same_call(call, shown, gallery)
-    victim = await cluster.serving()
+    victim = await asyncio.to_thread(cluster.serving)
     killed = time.monotonic()
     os.kill(cluster.process(victim).pid, signal.SIGKILL)
     await until(lambda: all(person.lost for person in call.people), 5)
@@ -80,7 +81,7 @@ async def test_a_killed_workers_call_goes_on_at_the_other_within_five_seconds(
     took = time.monotonic() - killed
     print(f"killed {victim}; told after {call.people[0].lost[0] - killed:.2f} s; seen after {took:.2f} s")
     assert took < 5
-    assert await cluster.serving() != victim
+    assert await asyncio.to_thread(cluster.serving) != victim
     await same_call(call, shown, gallery)
     await call.stop()
 
@@ -88,11 +89,11 @@ async def test_a_killed_workers_call_goes_on_at_the_other_within_five_seconds(
 async def test_a_draining_workers_call_moves_and_it_ends_with_0(
     cluster: Cluster, film: Film, gallery: dict[str, np.ndarray]
 ) -> None:
-    await cluster.start("w1", "w2", UNDERSTUDY_DRAIN_S="30")
+    await asyncio.to_thread(cluster.start, "w1", "w2", UNDERSTUDY_DRAIN_S="30")
     shown = list(gallery)[:2]
     call = Call(cluster, film, *shown)
     await call.start()
-    draining = await cluster.serving()
+    draining = await asyncio.to_thread(cluster.serving)
     began = time.monotonic()
     cluster.process(draining).send_signal(signal.SIGTERM)
     await until(lambda: all(person.lost for person in call.people), 5)
@@ -114,7 +115,7 @@ async def test_without_another_worker_a_call_may_finish_for_so_long(
     cluster: Cluster, film: Film, gallery: dict[str, np.ndarray]
 ) -> None:
     """And a worker that comes while the other drains gets the call."""
-    await cluster.start("w1", UNDERSTUDY_DRAIN_S="8")
+    await asyncio.to_thread(cluster.start, "w1", UNDERSTUDY_DRAIN_S="8")
     call = Call(cluster, film, *list(gallery)[:2])
     await call.start()
     began = time.monotonic()
