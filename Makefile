@@ -21,6 +21,7 @@ install: $(INSTALLED) ## Make .venv with the understudy command in it
 
 test: $(INSTALLED_TEST) ## Run every test, browsers included (make test ARGS='-k targets')
 	@scripts/system_packages.sh browser
+	@scripts/system_packages.sh relay
 	$(PYTHON_BIN) -m pytest $(ARGS)
 
 test-fast: $(INSTALLED_TEST) ## Run every test that needs no browser

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Sees to the system libraries that pip cannot bring: by apt-get when root, else by naming them.
-# Usage: scripts/system_packages.sh runtime|browser
+# Usage: scripts/system_packages.sh runtime|browser|relay
 #   runtime  what OpenCV is linked against (libGL, GLib): a bare server has neither
 #   browser  Chromium and fonts, for the end-to-end tests
+#   relay    coturn, for the end-to-end tests of calls through a TURN server
 set -eu
 python=.venv/bin/python
 
@@ -14,6 +15,9 @@ missing() { # what is still to be installed, as Debian package names
     browser)
         command -v chromium >/dev/null || command -v chromium-browser >/dev/null ||
             command -v google-chrome >/dev/null || echo chromium fonts-dejavu-core
+        ;;
+    relay)
+        command -v turnserver >/dev/null || echo coturn
         ;;
     esac
 }
@@ -35,11 +39,11 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     [ -n "$packages" ] || exit 0
 fi
 
-if [ "$1" = runtime ]; then
-    echo "OpenCV cannot be loaded: $("$python" -c 'import cv2' 2>&1 | tail -n 1)" >&2
-else
-    echo "The end-to-end tests need a Chromium browser." >&2
-fi
+case $1 in
+runtime) echo "OpenCV cannot be loaded: $("$python" -c 'import cv2' 2>&1 | tail -n 1)" >&2 ;;
+browser) echo "The end-to-end tests need a Chromium browser." >&2 ;;
+relay) echo "The end-to-end tests need a TURN server." >&2 ;;
+esac
 # shellcheck disable=SC2086
 echo "Install the missing system packages; on Debian or Ubuntu: sudo apt-get install" $packages >&2
 exit 1

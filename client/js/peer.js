@@ -1,6 +1,7 @@
 // One media session: one peer connection, negotiated once, with trickled candidates.
 
-const CONNECT_TIMEOUT_MS = 10000; // wrong TURN credentials leave a connection in `new` for good
+const CONNECT_TIMEOUT_MS = 8000; // wrong TURN credentials leave a connection in `new` for good
+const UNAUTHORISED = 401; // what a TURN server says to wrong or expired credentials
 const DISCONNECTED_GRACE_MS = 3000; // Wi-Fi roaming often mends itself within this
 const TO_A_PERSON = { maxBitrate: 1_000_000, maxFramerate: 30 };
 // The worker looks at a face in 192x192 pixels: 480x360 holds more than that, at half of the work of 640x480.
@@ -48,7 +49,11 @@ export class PeerSession {
     this.pc.onicecandidate = ({ candidate }) => this.#sendCandidate(candidate);
     this.pc.ontrack = ({ track, receiver }) => this.#received(track, receiver);
     this.pc.onconnectionstatechange = () => this.#changed();
-    this.timer = setTimeout(() => this.#fail("timeout"), CONNECT_TIMEOUT_MS);
+    this.relayRefused = false;
+    this.pc.onicecandidateerror = ({ errorCode }) => {
+      this.relayRefused ||= errorCode === UNAUTHORISED;
+    };
+    this.timer = setTimeout(() => this.#fail(this.relayRefused ? "relay_refused" : "timeout"), CONNECT_TIMEOUT_MS);
   }
 
   /** Make the offer. */
@@ -113,7 +118,7 @@ export class PeerSession {
     if (this.closed) return;
     this.closed = true;
     clearTimeout(this.timer);
-    this.pc.onicecandidate = this.pc.ontrack = this.pc.onconnectionstatechange = null;
+    this.pc.onicecandidate = this.pc.onicecandidateerror = this.pc.ontrack = this.pc.onconnectionstatechange = null;
     this.pc.close();
   }
 

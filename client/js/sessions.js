@@ -2,7 +2,7 @@
 
 import { backoff } from "./backoff.js";
 import { PeerSession } from "./peer.js";
-import { slotOf } from "./state.js";
+import { UNREACHABLE, slotOf } from "./state.js";
 
 const DIRECT_PATIENCE_MS = 6000; // how long the side that does not offer waits for the offer
 const RETRY = { base: 400, cap: 8000 };
@@ -37,7 +37,7 @@ export class MediaSessions {
     for (const { channel, peer } of wanted) {
       const key = slotOf(channel, peer);
       if (this.slots.has(key)) continue;
-      const slot = { key, channel, peer, session: null, lastId: null, attempt: 0, timer: null };
+      const slot = { key, channel, peer, session: null, lastId: null, attempt: 0, timer: null, trouble: null };
       Object.assign(slot, { connected: false, former: null, formerTimer: null });
       this.slots.set(key, slot);
       if (channel === "direct" && !this.#offers(slot)) this.#later(slot, DIRECT_PATIENCE_MS);
@@ -153,9 +153,9 @@ export class MediaSessions {
 
   #progress(slot, state) {
     slot.connected = state === "connected";
-    if (slot.connected) slot.attempt = 0;
+    if (slot.connected) Object.assign(slot, { attempt: 0, trouble: null });
     if (!slot.former) {
-      this.onState({ slot: slot.key, state, code: null });
+      this.onState({ slot: slot.key, state, code: slot.trouble }); // why the last try failed stays said
     } else if (slot.connected) {
       this.timers.clearTimeout(slot.formerTimer);
       slot.formerTimer = this.timers.setTimeout(() => this.#takeOver(slot), HAND_OVER_MS);
@@ -177,7 +177,7 @@ export class MediaSessions {
   }
 
   #restart(slot) {
-    slot.attempt = 0;
+    Object.assign(slot, { attempt: 0, trouble: null });
     this.#endFormer(slot);
     this.#close(slot);
     this.#later(slot, 100);
@@ -191,6 +191,7 @@ export class MediaSessions {
     const patience = slot.channel === "direct" && !this.#offers(slot) ? DIRECT_PATIENCE_MS : 0;
     this.#later(slot, patience + backoff(slot.attempt, { ...pace, random: this.random }));
     slot.attempt += 1;
+    slot.trouble = UNREACHABLE.includes(code) ? code : null;
     if (!slot.former) this.onState({ slot: slot.key, state: "failed", code });
   }
 

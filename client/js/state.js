@@ -193,6 +193,14 @@ export function remotes(state) {
   return [...peers.values()].map(shown).sort((a, b) => (a.terminal < b.terminal ? -1 : 1));
 }
 
+/** Codes of media connections that could not be made in time: here, there, or since the relay refused. */
+export const UNREACHABLE = ["relay_refused", "timeout", "media_failed"];
+
+function unreachable(codes) {
+  if (codes.includes("relay_refused")) return note("stateRelayRefused");
+  return codes.some((code) => UNREACHABLE.includes(code)) ? note("stateNoRoute") : null;
+}
+
 /** The name of a media session's place: one publish, one subscribe or direct for each peer. */
 export function slotOf(channel, peer = null) {
   return peer ? `${channel}:${peer}` : channel;
@@ -235,8 +243,9 @@ export function sentence(state) {
     return note("stateRinging", { name: others.map((member) => member.name).join(", ") });
   }
   if (page === "connecting") {
-    const busy = Object.values(state.sessions).some((session) => session.code === "worker_busy");
-    return busy ? note("stateBusy") : note("stateConnecting", { name });
+    const codes = Object.values(state.sessions).map((session) => session.code);
+    if (codes.includes("worker_busy")) return note("stateBusy");
+    return unreachable(codes) ?? note("stateConnecting", { name });
   }
   if (page === "live") return note("stateLive", { name });
   return note("");
@@ -248,6 +257,7 @@ export function tileSentence(state, peer) {
   const session = state.sessions[peer.slot];
   if (!isLive(state, peer)) {
     if (session?.code === "worker_busy") return note("stateBusy");
+    if (unreachable([session?.code])) return unreachable([session.code]);
     return note(state.rendered[peer.slot] ? "stateReconnecting" : "stateConnecting", { name: peer.name });
   }
   if (!peer.camera) return note("tileCameraOff", { name: peer.name });
@@ -274,6 +284,7 @@ function pictureSentence(picture, name) {
 export function selfSentence(state) {
   const session = state.sessions.publish;
   if (session?.code === "worker_busy") return note("stateBusy");
+  if (unreachable([session?.code])) return unreachable([session.code]);
   if (session?.state === "failed") return note("selfFailed");
   if (!session || session.state !== "connected") return note("selfConnecting");
   const picture = state.statuses[state.terminal]?.state;
