@@ -403,3 +403,6 @@ async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
         for task in pending:
             task.cancel()
         await asyncio.wait(pending, timeout=CANCEL_S)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # it was seen
