@@ -239,3 +239,13 @@ test("the worker is sent no more than it looks at", () => {
   assert.equal(shrinking({ width: 320, height: 240 }), 1);
   assert.equal(shrinking({}), 1);
 });
+
+test("why no connection could be made stays said while it is tried again, and no longer", () => {
+  media.reconcile([publish]);
+  made[0].onState("failed", "relay_refused");
+  assert.deepEqual(states.at(-1), ["publish", "failed", "relay_refused"]);
+  while (made.length === 1) timers.advance(10);
+  assert.deepEqual(states.at(-1), ["publish", "connecting", "relay_refused"]);
+  made[1].onState("connected", null);
+  assert.deepEqual(states.at(-1), ["publish", "connected", null]);
+});
