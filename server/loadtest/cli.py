@@ -157,9 +157,9 @@ def _calls(
             progress.update(task, now=f"{rates}{age}, {moment.cpu:.2f} cores here")
 
         async def whole() -> Any:
-            from server.loadtest.service import reach_once
+            from server.loadtest.service import look_before
 
-            await reach_once(address)  # before the film, which takes seconds
+            await look_before(address, options["targets"])  # the film takes seconds
             load = CallLoad(
                 address,
                 access,

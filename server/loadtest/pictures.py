@@ -2,9 +2,10 @@
 
 Two pictures are compared by the mean absolute difference of their colours at 16x16 pixels, in grey levels
 (0..255). A built-in target that moves differs from its own preview by at most 17, from any other's by at
-least 40; what differs from each one's mean colour correlates by 0.87 or more with its own, by 0.69 at most with
-any other's (measured over a period of the synthetic performance, all built-in targets, mesh warp at 256
-pixels). The second keeps a flat grey from passing for a target on a grey ground. The background of the synthetic camera is of a colour that no target has.
+least 40; their patterns, the mean colour taken off, correlate by 0.87 or more with its own, by 0.69 at most
+with any other's (measured over a period of the synthetic performance, all built-in targets, mesh warp at 256
+pixels). The second keeps a flat grey from passing for a target on a grey ground. The background of the
+synthetic camera is of a colour that no target has.
 """
 
 from __future__ import annotations

@@ -130,11 +130,12 @@ def _sentence(body: Mapping[str, Any], status: int) -> str:
     return str(error["message"]) if isinstance(error, dict) and "message" in error else f"HTTP {status}."
 
 
-async def reach_once(address: Address) -> None:
-    """Make sure that the service is there.
+async def look_before(address: Address, targets: Sequence[str]) -> None:
+    """Make sure that the service and the targets are there, before anything is made for them.
 
     Raises:
-        UserError: it is not.
+        UserError: they are not.
     """
     async with aiohttp.ClientSession() as http:
         await reach(http, address)
+        await previews(http, address, targets)

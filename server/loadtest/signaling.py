@@ -293,7 +293,8 @@ class SignalingLoad:
             async with opening:
                 token = await self.access.token_for(http, self.address, room.name)
                 for index in range(len(room.terminals)):
-                    entering += await room.enter(index, http, self.address.ws, token)
+                    is_in = await room.enter(index, http, self.address.ws, token)
+                    entering += is_in
                     self.progress(f"{entering} of {whole} terminals", 0.3 * entering / whole)
 
         step = self.options.ramp_s / len(rooms)
