@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-_ORDER = ("unit", "integration", "faults", "e2e")
+_ORDER = ("unit", "integration", "load", "faults", "e2e")
 _HERE = Path(__file__).parent
 
 
