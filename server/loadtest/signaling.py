@@ -382,7 +382,8 @@ def show_signaling(load: SignalingLoad, json_file: Path | None) -> int:
         if any("429" in what for what in report.lost):
             console.print(
                 "The service bounds the connections of one address: raise its settings "
-                "connections_per_address, connects_per_second and connect_burst for the test.",
+                "connections_per_address, connects_per_second and connect_burst for the test. Beyond 1,000 it "
+                "takes no more than 50 a second (--ramp).",
                 style="yellow",
                 soft_wrap=True,
             )
