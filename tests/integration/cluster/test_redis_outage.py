@@ -62,7 +62,7 @@ async def test_killed_and_started_again(join: Join, redis: RedisServer, empty: b
     await agreed(here.signaling, there.signaling)
     await still_in_call(ada, bob, "And on we go.")
     state = there.signaling.switchboard.state
-    assert list(state.terminals)[0] == before[0]
+    assert next(iter(state.terminals)) == before[0]
     assert list(state.rooms["R"].calls) == [before[1]]
     assert list(state.workers) == ["w1"]
     eve = await here.terminal("Eve", "R")
