@@ -70,18 +70,7 @@ class MarionetteGenerator:
 
     def encode_target(self, images: Picture, landmarks: Landmarks) -> MarionetteTarget:
         """See :class:`models.generator.Generator`; the mesh warp's photo is the reference."""
-        best = best_photo(landmarks)
-        order = [best, *(index for index in range(len(landmarks)) if index != best)]
-        points = [to_picture_pixels(landmarks[index], self._inner) for index in order]
-        code = self._runtime.encode(
-            np.stack([_resized(images[index], self._inner) for index in order]),
-            np.stack([_raster(landmarks[index], self._inner) for index in order]),
-            np.stack([mesh_maps(photo, points[0], self._inner) for photo in points]),
-        )
-        reference = np.asarray(landmarks[best], np.float32)
-        photo = _resized(images[best], self.size)
-        at = to_picture_pixels(reference, self.size)
-        return MarionetteTarget(reference, photo, at, FacePlates.of(photo, at), code)
+        return encode_photos(self._runtime, images, landmarks, self.size)
 
     def generate(self, targets: Sequence[TargetFeatures], landmarks: Landmarks) -> Picture:
         """See :class:`models.generator.Generator`. Landmarks that are not finite show the target at rest."""
@@ -105,6 +94,23 @@ class MarionetteGenerator:
             for target, points, mesh, learned in zip(own, shown, maps, corrections, strict=True)
         ]
         return self._runtime.synthesise(aligned, np.stack(drawn))
+
+
+def encode_photos(runtime: Runtime, images: Picture, landmarks: Landmarks, size: int) -> MarionetteTarget:
+    """A target by a runtime; see :meth:`MarionetteGenerator.encode_target`."""
+    inner = runtime.config.size
+    best = best_photo(landmarks)
+    order = [best, *(index for index in range(len(landmarks)) if index != best)]
+    points = [to_picture_pixels(landmarks[index], inner) for index in order]
+    code = runtime.encode(
+        np.stack([_resized(images[index], inner) for index in order]),
+        np.stack([_raster(landmarks[index], inner) for index in order]),
+        np.stack([mesh_maps(photo, points[0], inner) for photo in points]),
+    )
+    reference = np.asarray(landmarks[best], np.float32)
+    photo = _resized(images[best], size)
+    at = to_picture_pixels(reference, size)
+    return MarionetteTarget(reference, photo, at, FacePlates.of(photo, at), code)
 
 
 def _runtime_of(network: MarionetteNetwork | Runtime, device: str) -> Runtime:

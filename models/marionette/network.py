@@ -23,12 +23,13 @@ class TargetCode(NamedTuple):
 
     Attributes:
         memories: of each image attention block, ``[B, M, .]``.
-        mask: ``[B, M]``, true where the memory holds a position of a photo (targets have 1..K photos).
+        mask: ``[B, M]``, true where the memory holds a position of a photo (targets have 1..K photos); None
+            if all do.
         normalised: mean over the photos of the pose-normalised features, finest first ([0193]).
     """
 
     memories: list[AttentionMemory]
-    mask: Tensor
+    mask: Tensor | None
     normalised: list[Tensor]
 
 
@@ -91,7 +92,7 @@ class MarionetteNetwork(nn.Module):
         """
         z_x = self.driver_encoder(raster)
         mixed = self.enter_driver(torch.cat((z_x, mesh_maps[-1]), dim=1))
-        mask = None if bool(target.mask.all()) else target.mask
+        mask = None if target.mask is None or bool(target.mask.all()) else target.mask
         for block, memory in zip(self.attention, target.memories, strict=True):
             mixed = block(mixed, memory, mask)
         aligned: Aligned = self.decoder(mixed, target.normalised, mesh_maps)

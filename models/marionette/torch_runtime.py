@@ -34,16 +34,18 @@ class TorchRuntime:
         self, network: MarionetteNetwork, *, device: str = "cpu", precision: torch.dtype = torch.float32
     ) -> None:
         self.config = network.config
-        self._device = torch.device(device)
+        self.device = torch.device(device)
         self._precision = precision
-        self._network = network.to(self._device, precision).eval().requires_grad_(False)
+        self.network = network.to(self.device, precision).eval().requires_grad_(False)
+        if self.device.type == "cuda":  # the order in which its convolutions are quickest
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def encode(self, photos: Picture, rasters: Picture, maps: Float32) -> TargetCode:
         """See :class:`Runtime`."""
         coarsest = mesh_pyramid(self._maps(maps), self.config.resolutions[-1:])[0]
-        present = torch.ones(1, len(photos), dtype=torch.bool, device=self._device)
-        return self._network.encode_target(
+        present = torch.ones(1, len(photos), dtype=torch.bool, device=self.device)
+        return self.network.encode_target(
             self._picture(photos)[None], self._raster(rasters)[None], coarsest[None], present
         )
 
@@ -51,13 +53,13 @@ class TorchRuntime:
     def align(self, codes: Sequence[TargetCode], rasters: Picture, maps: Float32) -> tuple[Any, Float32]:
         """See :class:`Runtime`."""
         pyramid = mesh_pyramid(self._maps(maps), self.config.resolutions)
-        aligned = self._network.align(join_codes(codes), self._raster(rasters), pyramid)
+        aligned = self.network.align(join_codes(codes), self._raster(rasters), pyramid)
         return aligned.u, aligned.correction.float().permute(0, 2, 3, 1).cpu().numpy()
 
     @torch.inference_mode()
     def synthesise(self, aligned: Any, photos: Picture) -> Picture:
         """See :class:`Runtime`."""
-        pictures = self._network.decoder.synthesise(aligned, self._picture(photos))
+        pictures = self.network.decoder.synthesise(aligned, self._picture(photos))
         whole = ((pictures.float() + 1.0) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
         return np.ascontiguousarray(whole.permute(0, 2, 3, 1).cpu().numpy())
 
@@ -70,17 +72,18 @@ class TorchRuntime:
         return self._channels_first(rasters) / 255.0
 
     def _channels_first(self, pictures: Picture) -> Tensor:
-        return torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2).to(self._precision)
+        return torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).to(self._precision)
 
     def _maps(self, maps: Float32) -> Tensor:
-        return torch.from_numpy(maps).to(self._device, self._precision)
+        return torch.from_numpy(maps).to(self.device, self._precision)
 
 
 def join_codes(codes: Sequence[TargetCode]) -> TargetCode:
     """One batch of several targets' codes; shorter memories are padded and masked."""
     if len(codes) == 1:
         return codes[0]
-    longest = max(code.mask.shape[1] for code in codes)
+    masks = [code.mask for code in codes if code.mask is not None]
+    longest = max(mask.shape[1] for mask in masks)
 
     def padded(tensor: Tensor) -> Tensor:
         missing = longest - tensor.shape[1]
@@ -97,6 +100,6 @@ def join_codes(codes: Sequence[TargetCode]) -> TargetCode:
             )
             for block in blocks
         ],
-        torch.cat([padded(code.mask) for code in codes]),
+        torch.cat([padded(mask) for mask in masks]),
         [torch.cat(scale) for scale in zip(*(code.normalised for code in codes), strict=True)],
     )

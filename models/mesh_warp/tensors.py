@@ -86,12 +86,15 @@ class Frame:
     def window(self, u_range: tuple[float, float], v_range: tuple[float, float], size: int) -> Tensor:
         """Which pixels the window of :meth:`FeatureFrame.window` holds, ``[B, size, size]``; none if it is
         smaller than two pixels."""
-        u = self.origin.new_tensor([u_range[0], u_range[0], u_range[1], u_range[1]])[None]
-        v = self.origin.new_tensor([v_range[0], v_range[1], v_range[0], v_range[1]])[None]
         batch = len(self.origin)
+        # filled on the device: a captured graph must not copy from the host
+        u, v = (
+            torch.stack([torch.full((batch,), end, device=self.origin.device) for end in ends], dim=1)
+            for ends in ((*u_range, *u_range), (v_range[0], v_range[0], v_range[1], v_range[1]))
+        )
         inside = torch.ones(batch, size, size, dtype=torch.bool, device=u.device)
         for corners, at in zip(
-            self.to_pixels(u.expand(batch, -1), v.expand(batch, -1)),
+            self.to_pixels(u, v),
             pixel_grid(size, self.origin),
             strict=True,
         ):
