@@ -250,10 +250,11 @@ def _service(folder: Path, mode: Mode, generator: Name, size: int) -> Iterator[s
         "WORKER_SECRET": secrets.token_urlsafe(32),
         "SIGNALING_URL": f"ws://127.0.0.1:{port}/worker",
         "SIZE": str(size),
+        "DRAIN_S": "0",
     }
     worker = ["-m", "server.bench.probed", "worker", mode, dotted(generator)]
     with (
-        _process(["-m", "server.cli", "signaling"], folder, port, settings) as signaling,
+        _process(["-m", "server.bench.probed", "signaling"], folder, port, settings) as signaling,
         _process(worker, folder, port, settings) as media,
     ):
         _wait_until_ready(port, [signaling, media])
@@ -268,7 +269,7 @@ def _process(
     process = subprocess.Popen(
         [sys.executable, *arguments],
         env=os.environ | {f"UNDERSTUDY_{name}": value for name, value in own.items()},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # its end tells them that the benchmark is gone
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -283,6 +284,8 @@ def _process(
                     child.kill()
             process.kill()
             process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
 
 
 def _wait_until_ready(port: int, processes: Sequence[subprocess.Popen[bytes]]) -> None:

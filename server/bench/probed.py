@@ -124,7 +124,17 @@ def run_worker(mode: Mode, generator: str) -> int:
     from server.settings import load_settings
 
     host.PROCESS = ("-m", __spec__.name, "inference", mode, generator)
-    return run_media_worker(load_settings().settings, child=False)
+    return run_media_worker(load_settings().settings, child=True)
+
+
+def run_signaling() -> int:
+    """The signaling server as it is, but one that ends with the benchmark."""
+    from server import serve
+    from server.settings import load_settings
+    from server.supervision import die_with_parent
+
+    die_with_parent()
+    return serve.run_signaling(load_settings().settings)
 
 
 def run_inference(mode: Mode, generator: str, settings: str, channel: str) -> None:
@@ -138,7 +148,9 @@ def run_inference(mode: Mode, generator: str, settings: str, channel: str) -> No
 
 
 def main() -> int:
-    """Entry point: ``worker MODE GENERATOR`` or, from there, ``inference MODE GENERATOR SETTINGS SOCKET``."""
+    """Entry point: ``signaling``, ``worker MODE GENERATOR`` or ``inference MODE GENERATOR SETTINGS FD``."""
+    if sys.argv[1:] == ["signaling"]:
+        return run_signaling()
     role, mode, *rest = sys.argv[1:]
     if mode not in get_args(Mode):
         raise SystemExit(f"{mode}: no mode")
