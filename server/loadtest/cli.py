@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-
-Outcome = TypeVar("Outcome")
 
 
 def loadtest(
@@ -93,7 +90,8 @@ def loadtest(
     if plot is not None and signaling_only:
         raise UserError("--plot: there is nothing to draw with --signaling-only.")
     if signaling_only:
-        from server.loadtest.signaling import SignalingLoad, SignalingOptions, show_signaling
+        from server.loadtest.signaling import SignalingLoad, SignalingOptions
+        from server.loadtest.signaling_report import show_signaling
 
         if not 2 * rooms <= terminals <= 8 * rooms:
             raise UserError(f"{terminals} terminals do not fit into {rooms} rooms: 2 to 8 in each.")
@@ -138,6 +136,7 @@ def _calls(
 
     from server.bench.call import make_film
     from server.loadtest.calls import CallLoad, CallOptions
+    from server.loadtest.loop import run
     from server.loadtest.report import number, plot, show, write
     from server.loadtest.results import Bounds, Moment
 
@@ -177,13 +176,3 @@ def _calls(
     if plot_file is not None:
         plot(report, plot_file)
     return 1 if report.wrong else 0
-
-
-def run(work: Coroutine[Any, Any, Outcome]) -> Outcome:
-    """Run a load test, on uvloop where there is one: it costs the machine less."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(work)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 import math
 from pathlib import Path
 
+import aiohttp
 import numpy as np
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from PIL import Image
 
 from models.mesh_warp import MeshWarpGenerator
+from server.api_tokens import TokensApi
 from server.bench.clip import encode_opus
 from server.bench.driver import Film
 from server.bench.motion import PERIOD_S, motion_at, perform
+from server.bench.terminal import SyntheticTerminal
 from server.errors import UserError
 from server.loadtest.calls import OWN_FACE, camera_view
 from server.loadtest.pictures import CameraView, PictureJudge, Rgb, thumbnail
 from server.loadtest.results import Bounds, PeerResult, Spread
-from server.loadtest.service import Address
+from server.loadtest.service import Access, Address
 from server.loadtest.sound import TONES, ToneEar
 from server.loadtest.texts import TextLedger
 from server.targets.store import TargetStore
+from signaling.protocol import Welcome
+from signaling.tokens import verify
+from tests.load.conftest import Serve
 
 GOOD = {
     "name": "a",
@@ -163,3 +172,54 @@ def test_film_for_the_camera_view_is_what_is_sent(film: Film, tmp_path: Path) ->
     view = camera_view(film, every=5)
     small = thumbnail(np.full((48, 64, 3), (255, 0, 255), np.uint8))
     assert view.is_shown(np.full((48, 64, 3), (255, 0, 255), np.uint8), small)
+
+
+async def test_a_token_is_minted_for_each_room_also_when_told_to_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("server.loadtest.service._AGAIN_S", 0.01)
+    asked: list[str] = []
+    key = "k" * 32
+
+    async def mint(request: web.Request) -> web.Response:
+        asked.append(request.headers["Authorization"])
+        if len(asked) == 1:
+            return web.json_response({"error": {"code": "rate_limited", "message": "Later."}}, status=429)
+        return await TokensApi(key).create(request)
+
+    async def refuse(request: web.Request) -> web.Response:
+        return web.json_response({"error": {"code": "unauthorised", "message": "Wrong key."}}, status=401)
+
+    app = web.Application()
+    app.router.add_post("/api/tokens", mint)
+    app.router.add_post("/closed/api/tokens", refuse)
+    async with TestServer(app) as server, aiohttp.ClientSession() as http:
+        address = Address(f"http://127.0.0.1:{server.port}", "")
+        token = await Access(api_key="a").token_for(http, address, "load-3")
+        assert token is not None
+        assert verify(key, token).room == "load-3"
+        assert asked == ["Bearer a", "Bearer a"]
+        assert await Access(token="given").token_for(http, address, "r") == "given"
+        assert await Access().token_for(http, address, "r") is None
+        with pytest.raises(UserError, match="Wrong key"):
+            await Access(api_key="a").token_for(http, Address(f"{address.http}/closed", ""), "r")
+
+
+async def test_a_lost_connection_is_counted_and_come_back_from(serve: Serve) -> None:
+    service = await serve()
+    returned = asyncio.Event()
+
+    async def handle(message: object, at: float) -> None:
+        if isinstance(message, Welcome):
+            returned.set()
+
+    terminal = SyntheticTerminal("Ada", handle)
+    async with aiohttp.ClientSession() as http:
+        await terminal.enter(http, Address.of(service.url).ws)
+        before = terminal.id
+        assert terminal._socket is not None
+        await terminal._socket.close()
+        await asyncio.wait_for(returned.wait(), 10)
+        assert terminal.id == before
+        await terminal.leave()
+    assert terminal.tally == {"connection_lost": 1, "resumed": 1}
