@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Count
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -53,7 +53,7 @@ class _StateCollector(Collector):
         self._state = state
 
     def collect(self) -> Iterator[Metric]:
-        def gauge(name: str, text: str, labels: list[str], values: dict[tuple[str, ...], int]) -> Metric:
+        def gauge(name: str, text: str, labels: list[str], values: Mapping[tuple[str, ...], float]) -> Metric:
             family = GaugeMetricFamily(f"understudy_signaling_{name}", text, labels=labels)
             for key, value in values.items():
                 family.add_metric(list(key), value)
@@ -91,7 +91,13 @@ class _StateCollector(Collector):
             "worker_free_places",
             "Terminals that connected media workers take besides those they have; none while one drains.",
             ["worker"],
-            {(w.id,): 0 if w.draining or w.full else w.capacity - len(w.drivers) for w in reachable},
+            {(w.id,): w.free for w in reachable},
+        )
+        yield gauge(
+            "worker_load",
+            "A connected media worker's own figure at its last heartbeat: 0 idle, 1 full.",
+            ["worker"],
+            {(w.id,): w.load for w in reachable},
         )
         yield gauge(
             "worker_draining",

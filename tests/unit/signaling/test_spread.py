@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from signaling.metrics import Metrics
 from signaling.protocol import (
     DriverGone,
     DriverUpdate,
@@ -234,3 +236,22 @@ def test_a_former_worker_that_breaks_down_costs_nothing() -> None:
     assert len(ada.all(WorkerGone)) == 1
     assert set(new.sessions) == {(ada.terminal, "p2")}
     assert isinstance(old.log[-1], DriverUpdate)
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_each_workers_room_and_load_are_figures() -> None:
+    world = World()
+    for name, load, draining in (("w1", 0.25, False), ("w2", 0.5, True)):
+        world.say(world.worker(name, capacity=8), WorkerLoad(drivers=2, load=load, draining=draining))
+    world.publish(world.client())
+    registry = CollectorRegistry()
+    Metrics(registry, world.board.state)
+
+    def figure(name: str, worker: str) -> float | None:
+        return registry.get_sample_value(f"understudy_signaling_worker_{name}", {"worker": worker})
+
+    names = ("capacity", "free_places", "load", "draining", "drivers")
+    assert [figure(name, "w1") for name in names] == [8, 7, 0.25, 0, 1]
+    assert [figure(name, "w2") for name in names] == [8, 0, 0.5, 1, 0]
