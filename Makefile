@@ -22,9 +22,11 @@ install: $(INSTALLED) ## Make .venv with the understudy command in it
 test: $(INSTALLED_TEST) ## Run every test, browsers included (make test ARGS='-k targets')
 	@scripts/system_packages.sh browser
 	@scripts/system_packages.sh relay
+	@scripts/system_packages.sh redis
 	$(PYTHON_BIN) -m pytest $(ARGS)
 
 test-fast: $(INSTALLED_TEST) ## Run every test that needs no browser
+	@scripts/system_packages.sh redis
 	$(PYTHON_BIN) -m pytest -m 'not e2e' $(ARGS)
 
 lint: $(INSTALLED_TEST) ## Check style, formatting and types

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Sees to the system libraries that pip cannot bring: by apt-get when root, else by naming them.
-# Usage: scripts/system_packages.sh runtime|browser|relay
+# Usage: scripts/system_packages.sh runtime|browser|relay|redis
 #   runtime  what OpenCV is linked against (libGL, GLib): a bare server has neither
 #   browser  Chromium and fonts, for the end-to-end tests
 #   relay    coturn, for the end-to-end tests of calls through a TURN server
+#   redis    Redis, for the tests of several signaling nodes
 set -eu
 python=.venv/bin/python
 
@@ -18,6 +19,9 @@ missing() { # what is still to be installed, as Debian package names
         ;;
     relay)
         command -v turnserver >/dev/null || echo coturn
+        ;;
+    redis)
+        command -v redis-server >/dev/null || echo redis-server
         ;;
     esac
 }
@@ -43,6 +47,7 @@ case $1 in
 runtime) echo "OpenCV cannot be loaded: $("$python" -c 'import cv2' 2>&1 | tail -n 1)" >&2 ;;
 browser) echo "The end-to-end tests need a Chromium browser." >&2 ;;
 relay) echo "The end-to-end tests need a TURN server." >&2 ;;
+redis) echo "The tests of several signaling nodes need a Redis server." >&2 ;;
 esac
 # shellcheck disable=SC2086
 echo "Install the missing system packages; on Debian or Ubuntu: sudo apt-get install" $packages >&2

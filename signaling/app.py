@@ -72,6 +72,7 @@ class Signaling:
         self._numbers = itertools.count(1)
         self._performer = Performer(state, self._metrics, on_record)
         self.log = self._make_log(tokens)
+        self._metrics.watch(lambda: self.log.trouble)
         self._reader = Reader(config, state, self._gate, self._metrics, self._performer, self.log)
         self._handlers: set[asyncio.Task[Any]] = set()
 

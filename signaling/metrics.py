@@ -1,11 +1,14 @@
-"""Prometheus metrics of signaling: what there is now, read when asked, and what has happened."""
+"""Prometheus metrics of signaling: what there is now, read when asked, and what has happened.
+
+Of several nodes each shows what there is on all of them, and counts what happened on itself.
+"""
 
 from __future__ import annotations
 
 from collections import Counter as Count
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -40,8 +43,17 @@ class Metrics:
             buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
             registry=registry,
         )
+        self._unavailable = Gauge(
+            "understudy_signaling_unavailable",
+            "1 while this node cannot reach the Redis that joins it with others.",
+            registry=registry,
+        )
         registry.register(_StateCollector(state))
         ProcessCollector(namespace="understudy_signaling", registry=registry)
+
+    def watch(self, trouble: Callable[[], str | None]) -> None:
+        """Show whether events can be taken; ``trouble`` says why not."""
+        self._unavailable.set_function(lambda: float(trouble() is not None))
 
     def count(self, tally: Tally) -> None:
         """Count one event."""

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -81,9 +81,29 @@ async def running(stack: dict[str, Any], tmp_path: Path) -> AsyncIterator[Any]:
         process.wait(10)
 
 
-async def test_signaling_and_worker_find_each_other(running: Any, stack: dict[str, Any]) -> None:
-    port, metrics_port = free_port(), free_port()
-    signaling, signaling_log = running("signaling", UNDERSTUDY_PORT=str(port), UNDERSTUDY_AUDIT_URL="")
+@pytest.fixture
+def redis_url(stack: dict[str, Any], tmp_path: Path) -> Iterator[str]:
+    """The stack's Redis, run with its file on a port of this test's own."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.fail("redis-server is missing; on Debian or Ubuntu: sudo apt-get install redis-server")
+    port = str(free_port())
+    file = tmp_path / "redis.conf"
+    file.write_text(stack["configs"]["redis"]["content"].replace("port 6379", f"port {port}"))
+    process = subprocess.Popen([program, file], stdout=subprocess.DEVNULL, cwd=tmp_path)
+    url: str = stack["services"]["signaling"]["environment"]["UNDERSTUDY_REDIS_URL"]
+    yield url.replace(":6379", f":{port}")
+    process.kill()
+    process.wait()
+
+
+async def test_signaling_and_worker_find_each_other(
+    running: Any, stack: dict[str, Any], redis_url: str
+) -> None:
+    port, second_port, metrics_port = free_port(), free_port(), free_port()
+    own = {"UNDERSTUDY_AUDIT_URL": "", "UNDERSTUDY_REDIS_URL": redis_url}
+    signaling, signaling_log = running("signaling", UNDERSTUDY_PORT=str(port), **own)
+    second, second_log = running("signaling-2", UNDERSTUDY_PORT=str(second_port), **own)
     worker, worker_log = running(
         "worker",
         UNDERSTUDY_SIGNALING_URL=f"ws://127.0.0.1:{port}/worker",
@@ -100,6 +120,11 @@ async def test_signaling_and_worker_find_each_other(running: Any, stack: dict[st
         figures = await until_ok(http, f"{main}/metrics", signaling, signaling_log, secret)
         assert "understudy_signaling_workers 1.0" in figures
         assert "understudy_signaling_worker_free_places{" in figures
+        # The second node knows of the worker although it registered at the first.
+        other = f"http://127.0.0.1:{second_port}"
+        await until_ok(http, f"{other}/readyz", second, second_log)
+        figures = await until_ok(http, f"{other}/metrics", second, second_log, secret)
+        assert "understudy_signaling_workers 1.0" in figures
         figures = await until_ok(http, f"{media}/metrics", worker, worker_log)
         assert "understudy_worker_capacity 3.0" in figures
         check = [sys.executable, ROOT / "deploy/healthcheck.py"]

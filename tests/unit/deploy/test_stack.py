@@ -15,9 +15,9 @@ from tests.unit.deploy.conftest import ROOT, compose
 
 SECRETS = [
     *("UNDERSTUDY_JOIN_KEY", "UNDERSTUDY_API_KEY", "UNDERSTUDY_WORKER_SECRET", "UNDERSTUDY_METRICS_SECRET"),
-    *("UNDERSTUDY_TURN_SECRET", "POSTGRES_PASSWORD", "GRAFANA_PASSWORD"),
+    *("UNDERSTUDY_TURN_SECRET", "POSTGRES_PASSWORD", "GRAFANA_PASSWORD", "REDIS_PASSWORD"),
 ]
-OURS = ["signaling", "worker", "worker-gpu"]
+OURS = ["signaling", "signaling-2", "worker", "worker-gpu"]
 
 
 def values(text: str) -> dict[str, str]:
@@ -26,7 +26,8 @@ def values(text: str) -> dict[str, str]:
 
 def test_services(stack: dict[str, Any]) -> None:
     assert set(stack["services"]) == {
-        *("caddy", "signaling", "worker", "worker-gpu", "postgres", "coturn", "prometheus", "grafana")
+        *("caddy", "signaling", "worker", "worker-gpu", "postgres", "coturn", "prometheus", "grafana"),
+        *("signaling-2", "redis"),
     }
     assert stack["services"]["worker-gpu"]["profiles"] == ["gpu"]
     assert stack["services"]["worker"]["profiles"] == ["cpu"]
@@ -62,12 +63,12 @@ def test_settings_are_accepted_and_the_service_is_by_invitation(stack: dict[str,
     settings = load_settings(environ={"UNDERSTUDY_CONFIG": "", **environment}).settings
     assert settings.log_format == "json"
     assert len(settings.worker_secret.get_secret_value()) == 64
-    if service == "signaling":
+    if service.startswith("signaling"):
         require_guard(settings)
         assert settings.join_key.get_secret_value()
         assert settings.metrics_secret.get_secret_value()
     else:  # what lets people in is none of a worker's business
-        for name in ("JOIN_KEY", "API_KEY", "METRICS_SECRET", "TURN_SECRET", "AUDIT_URL"):
+        for name in ("JOIN_KEY", "API_KEY", "METRICS_SECRET", "TURN_SECRET", "AUDIT_URL", "REDIS_URL"):
             assert f"UNDERSTUDY_{name}" not in environment
 
 
@@ -112,14 +113,27 @@ def test_images_are_pinned(stack: dict[str, Any]) -> None:
 def test_parts_agree_on_addresses(stack: dict[str, Any]) -> None:
     services = stack["services"]
     caddy = (ROOT / "deploy/caddy/Caddyfile").read_text()
-    assert f"127.0.0.1:{services['signaling']['environment']['UNDERSTUDY_PORT']}" in caddy
+    nodes = {
+        f"127.0.0.1:{services[n]['environment']['UNDERSTUDY_PORT']}" for n in ("signaling", "signaling-2")
+    }
+    assert len(nodes) == 2
+    balanced = re.search(r"reverse_proxy (.*) \{", caddy)
+    assert balanced is not None
+    assert set(balanced[1].split()) == nodes
+    registers = services["worker"]["environment"]["UNDERSTUDY_SIGNALING_URL"]
+    assert registers.replace("ws://", "http://").removesuffix("/worker") + " {" in caddy
+    redis = services["redis"]
+    password = services["signaling"]["environment"]["UNDERSTUDY_REDIS_URL"].split(":")[2].split("@")[0]
+    assert redis["environment"]["REDISCLI_AUTH"] == password
+    assert f"requirepass {password}\n" in stack["configs"]["redis"]["content"]
+    assert "bind 127.0.0.1\n" in stack["configs"]["redis"]["content"]
     hidden = re.search(r"@inside path (.*)", caddy)
     assert hidden is not None
     assert {"/worker", "/metrics"} <= set(hidden[1].split())
     prometheus = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
     scraped = {t for job in prometheus["scrape_configs"] for c in job["static_configs"] for t in c["targets"]}
     assert scraped == {
-        f"127.0.0.1:{services['signaling']['environment']['UNDERSTUDY_PORT']}",
+        *nodes,
         f"127.0.0.1:{services['worker']['environment']['UNDERSTUDY_METRICS_PORT']}",
     }
     source = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/prometheus.yml").read_text())
