@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import time
+from pathlib import Path
 from typing import Any, get_args
 
 import jwt
@@ -96,6 +98,15 @@ async def test_nothing_opens_without_what_its_rule_asks(guarded: TestClient) -> 
                     assert (await response.json())["error"]["code"]
         walked += 1
     assert walked == len(RULES) - len(SOCKETS)
+
+
+def test_the_proxy_hides_what_is_for_workers() -> None:
+    """From outside not even the right secret is of use."""
+    caddy = (Path(__file__).parents[3] / "deploy/caddy/Caddyfile").read_text()
+    hidden = next(line.split()[2:] for line in caddy.splitlines() if line.strip().startswith("@inside path"))
+    for (_, canonical), rule in RULES.items():
+        if rule in (Rule.WORKER, Rule.SECRET, Rule.METRICS, Rule.HEALTH):
+            assert any(fnmatch.fnmatchcase(path_of(canonical), pattern) for pattern in hidden), canonical
 
 
 async def test_the_right_key_opens_each(guarded: TestClient) -> None:
