@@ -129,8 +129,7 @@ class _TooSlow(Exception):
 
 
 def _network(path: Path, data_dir: Path | None, *, bounded: bool) -> Callable[[int], Generator]:
-    from models.marionette.generator import MarionetteGenerator
-    from models.marionette.selection import make_runtime, select_runtime
+    from models.marionette.selection import make_generator, make_runtime, select_runtime
     from models.marionette.weights import WeightsError, read_weights
 
     weights = read_weights(path)
@@ -147,7 +146,7 @@ def _network(path: Path, data_dir: Path | None, *, bounded: bool) -> Callable[[i
         raise WeightsError(f"{path} cannot be used: {error}") from None
     if bounded and not _quick(remembered):
         raise _TooSlow(_sentence(remembered))
-    return lambda size: MarionetteGenerator(runtime, size)
+    return lambda size: make_generator(runtime, size)
 
 
 # ---------------------------------------------------------------- what was found out about this machine

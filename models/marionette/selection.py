@@ -8,16 +8,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 
+import cv2
 import numpy as np
 
-from models.generator import Picture
+from models.generator import TARGET_CROP, Generator, Picture
+from models.landmarks.topology import LIP_INNER_LOWER, canonical_face
 from models.marionette.runtime import Float32, Runtime
 from models.marionette.weights import NetworkWeights
 from models.mesh_maps import MAPS_SIZE
 
-__all__ = ["Choice", "RuntimeName", "has_cuda", "make_runtime", "select_runtime"]
+if TYPE_CHECKING:
+    from models.marionette.torch_runtime import TorchRuntime
+
+__all__ = ["Choice", "RuntimeName", "has_cuda", "make_generator", "make_runtime", "select_runtime"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +30,8 @@ RuntimeName = Literal["cuda", "openvino-bf16", "openvino-f32", "torch"]
 
 #: How far a runtime's pictures may be from single precision, in 255ths: mean and largest.
 _MEAN_OFF, _MOST_OFF = 0.5, 16
+#: How far frames drawn on a device may be from OpenCV's, in 255ths on average.
+_DRAWN_OFF: Final = 1.0
 _ROUNDS: Final = 5
 
 
@@ -109,6 +116,47 @@ def select_runtime(weights: NetworkWeights) -> Choice:
             best = tried[0]
     logger.info("%s computes the network: %.1f ms a frame", best.name, 1e3 * best.frame_s)
     return best
+
+
+def make_generator(runtime: Runtime, size: int) -> Generator:
+    """The generator of pictures of 256 or 512 pixels a side around a runtime.
+
+    On a GPU all of a frame is made there, if that works and gives the pictures of the path on which OpenCV
+    draws. A CPU is quicker with the latter.
+    """
+    from models.marionette.generator import MarionetteGenerator
+
+    plain = MarionetteGenerator(runtime, size)
+    if not _has_device(runtime):
+        return plain
+    try:
+        from models.marionette.device_generator import DeviceGenerator
+
+        whole = DeviceGenerator(cast("TorchRuntime", runtime), size)
+        off = np.abs(_example_frame(whole).astype(int) - _example_frame(plain))
+    except Exception:
+        logger.warning("Frames cannot be drawn on the GPU; the processor draws them", exc_info=True)
+        return plain
+    if off.mean() > _DRAWN_OFF:
+        logger.warning("Frames drawn on the GPU are off by %.2f; the processor draws them", off.mean())
+        return plain
+    return whole
+
+
+def _has_device(runtime: Runtime) -> bool:
+    device = getattr(runtime, "device", None)
+    return device is not None and device.type != "cpu"
+
+
+def _example_frame(generator: Generator) -> Picture:
+    """An average face that speaks, on a smooth photo."""
+    random = np.random.default_rng(0)
+    photo = cv2.resize(random.integers(0, 255, (12, 12, 3), np.uint8), (TARGET_CROP, TARGET_CROP))
+    still = (canonical_face() * 85.0 + TARGET_CROP / 2).astype(np.float32)
+    shown = still + np.float32(6)
+    shown[LIP_INNER_LOWER[1:-1], 1] += 14
+    target = generator.encode_target(np.asarray(photo, np.uint8)[None], still[None])
+    return generator.generate([target], shown[None])
 
 
 def _bf16_is_fast() -> bool:

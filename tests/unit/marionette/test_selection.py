@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from models.marionette import selection
+from models.marionette.device_generator import DeviceGenerator
+from models.marionette.frame_program import FrameProgram
+from models.marionette.generator import MarionetteGenerator
 from models.marionette.network import MarionetteNetwork, NetworkConfig
 from models.marionette.torch_runtime import TorchRuntime
 from models.marionette.weights import NetworkWeights, weights_of
@@ -102,3 +105,36 @@ def test_the_self_test_measures_time(weights: NetworkWeights, monkeypatch: pytes
     choice = selection.select_runtime(weights)
     assert 0 < choice.frame_s < 10
     assert choice.name in ("openvino-bf16", "openvino-f32", "torch")
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> TorchRuntime:
+    """Torch on a processor that is taken for a GPU."""
+    monkeypatch.setattr(selection, "_has_device", lambda _: True)
+    torch.manual_seed(0)
+    made = MarionetteNetwork(NetworkConfig(width=4, attention_blocks=1, attention_channels=4))
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.04)
+    return TorchRuntime(made)
+
+
+def test_frames_are_drawn_on_a_gpu(runtime: TorchRuntime) -> None:
+    assert isinstance(selection.make_generator(runtime, 256), DeviceGenerator)
+
+
+@pytest.mark.parametrize("fault", ["fails", "is off"])
+def test_a_gpu_that_cannot_draw_only_computes(
+    fault: str, runtime: TorchRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(self: FrameProgram, targets: dict[str, torch.Tensor], landmarks: torch.Tensor) -> torch.Tensor:
+        if fault == "fails":
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return torch.zeros(len(landmarks), 256, 256, 3, dtype=torch.uint8)
+
+    monkeypatch.setattr(FrameProgram, "__call__", wrong)
+    assert isinstance(selection.make_generator(runtime, 256), MarionetteGenerator)
+
+
+def test_a_processor_draws_by_opencv(weights: NetworkWeights) -> None:
+    generator = selection.make_generator(TorchRuntime(selection_network(weights)), 256)
+    assert isinstance(generator, MarionetteGenerator)
