@@ -385,3 +385,19 @@ async def test_metrics_and_health(house: House) -> None:
     ):
         assert name in text
     assert '"registered": true' in await house.page("/healthz")
+
+
+async def test_a_target_that_is_gone_is_put_away_and_one_that_came_late_is_shown(house: House) -> None:
+    alice, bob = await house.call()
+    await alice.publish()
+    await until(lambda: house.inference.drivers[alice.id].target == "astronaut")
+    assert house.worker.media.targets == {"astronaut"}
+    house.worker.media.show_again("another")
+    house.worker.media.put_away("another")
+    assert house.inference.drivers[alice.id].target == "astronaut"
+    house.worker.media.put_away("astronaut")
+    assert house.inference.drivers[alice.id].target is None
+    assert (await alice.get("error"))["code"] == "target_unknown"
+    assert not [message for message in bob.received if message["type"] == "error"]
+    house.worker.media.show_again("astronaut")
+    assert house.inference.drivers[alice.id].target == "astronaut"
