@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from server.inference.client import CapacityExceeded, GeneratedFrame, InferenceClient
-from server.targets.store import TargetStore
+from server.targets.store import PreparedTarget, TargetStore
 from tests.integration.inference.trial import (
     FACE,
     NO_FACE,
@@ -178,6 +178,27 @@ async def test_a_new_target_is_shown_at_once_and_the_old_one_never_again(trial: 
         seen.add(trial.looks_like(await trial.feed(0.05)))
     assert seen == {trial.bright}
     assert (await trial.live()).generated
+
+
+async def test_a_target_that_has_to_be_brought_first_is_no_failure(
+    trial: Trial, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process is told of it when it is on this machine, and not before."""
+    await trial.live()
+    here, elsewhere = data_dir / "targets" / trial.bright, data_dir / "elsewhere"
+    here.rename(elsewhere)
+
+    def bring(target: str) -> PreparedTarget:
+        time.sleep(0.5)
+        elsewhere.rename(here)
+        return TargetStore(data_dir).load(target)
+
+    monkeypatch.setattr(trial.client, "_at_hand", lambda target: False)
+    monkeypatch.setattr(trial.client._stills, "_load", bring)
+    trial.client.set_target("d", trial.bright)
+    await trial.feed(8, until=lambda shown: shown.generated and trial.looks_like(shown) == trial.bright)
+    assert trial.looks_like(await trial.live()) == trial.bright
+    assert ("d", "failed") not in trial.statuses
 
 
 async def test_a_slots_next_driver_sees_nothing_of_its_last(trial: Trial) -> None:
