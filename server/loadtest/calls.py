@@ -152,7 +152,7 @@ def _result(peer: LoadPeer, end: float) -> PeerResult:
         freeze_s=pictures.longest if pictures.count else math.nan,
         looked=looked.pictures,
         right=looked.right,
-        camera=looked.camera,
+        camera=max(looked.camera, peer.leaks),
         unmoved=looked.unmoved,
         shown_instead=looked.wrong,
         stills=looked.stills,

@@ -15,7 +15,7 @@ import av
 import numpy as np
 
 from server.bench.driver import SyntheticDriver, Watcher
-from server.loadtest.pictures import Looked, PictureJudge
+from server.loadtest.pictures import Looked, PictureJudge, has_background
 from server.loadtest.sound import ToneEar
 from server.loadtest.texts import TextLedger
 from server.media.colour import i420_to_rgb
@@ -93,6 +93,7 @@ class LoadPeer(Watcher):
         states: how often the partner's picture went over to each state.
         ended: calls that ended before the test did, by reason.
         looked: what was seen, once :meth:`finish` was called.
+        leaks: pictures, of all that were decoded, with the colour of the camera's background.
         unlooked: pictures that should have been looked at while another one still was.
     """
 
@@ -114,7 +115,7 @@ class LoadPeer(Watcher):
         self.ended: Counter[str] = Counter()
         self.requested = self.rung = self.accepted = self.in_call = math.nan
         self.looked = Looked()
-        self.unlooked = 0
+        self.unlooked = self.leaks = 0
         self.stopping = False
         self._judge = judge
         self._threads = threads
@@ -171,7 +172,10 @@ class LoadPeer(Watcher):
         return of == self._of
 
     def picture(self, of: str, picture: av.VideoFrame, at: float) -> None:
-        if self.stopping or at < self._look_at:
+        if self.stopping:
+            return
+        self.leaks += has_background(picture)
+        if at < self._look_at:
             return
         self._look_at = at + LOOK_S
         asyncio.get_running_loop().call_later(_SETTLED_S, self._submit, picture, at)

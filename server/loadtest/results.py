@@ -45,8 +45,8 @@ class PeerResult:
         seconds: from being in the call to the end.
         fps: pictures received a second, from the first generated one to the end.
         gaps: times of more than half a second without one; ``freeze_s``: the longest.
-        looked, right, camera: pictures looked at; those that show the right target; those that show the
-            partner's own camera. ``unmoved``: those that are as the one looked at before.
+        looked, right, camera: pictures looked at; those that show the right target; pictures that show
+            the partner's own camera, of nearly all. ``unmoved``: those that are as the one looked at before.
         shown_instead: what the wrong ones show.
         stills: pictures looked at while the service said that the partner's picture was a still.
         sections, marked: groups of pictures, and those with the watermark.

@@ -90,7 +90,7 @@ class Inference(FakeInference):
             names = sorted(self._stills)
             other = names[(names.index(target) + 1) % len(names)]
             still = self._stills[other if self.showing is Showing.OTHER_TARGET else target]
-            picture = np.roll(still, round(6 * np.sin(3 * time.monotonic())), axis=0)
+            picture = np.roll(still, int(5 * time.monotonic()) % 12, axis=0)
         planes = rgb_to_i420(picture)
         if self.showing is not Showing.UNMARKED:
             self._watermark.apply(planes[:SIZE])

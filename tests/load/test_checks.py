@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 
 import aiohttp
+import av
 import numpy as np
 import pytest
 from aiohttp import web
@@ -17,17 +18,18 @@ from PIL import Image
 
 from models.mesh_warp import MeshWarpGenerator
 from server.api_tokens import TokensApi
-from server.bench.clip import encode_opus
+from server.bench.clip import BACKGROUND, encode_opus
 from server.bench.driver import Film
 from server.bench.motion import PERIOD_S, motion_at, perform
 from server.bench.terminal import SyntheticTerminal
 from server.errors import UserError
 from server.loadtest.calls import OWN_FACE, camera_view
-from server.loadtest.pictures import CameraView, PictureJudge, Rgb, thumbnail
+from server.loadtest.pictures import CameraView, PictureJudge, Rgb, has_background, thumbnail
 from server.loadtest.results import Bounds, PeerResult, Spread
 from server.loadtest.service import Access, Address
 from server.loadtest.sound import TONES, ToneEar
 from server.loadtest.texts import TextLedger
+from server.media.colour import rgb_to_i420
 from server.targets.store import TargetStore
 from signaling.protocol import Welcome
 from signaling.tokens import verify
@@ -96,6 +98,17 @@ def test_a_still_is_looked_at_for_the_camera_alone(previews: dict[str, Rgb], fil
     card[:60, :60] = (250, 5, 250)  # a corner of the camera's background
     assert judge.look(card, generated=False) == "camera"
     assert (judge.looked.stills, judge.looked.camera, judge.looked.pictures) == (1, 1, 0)
+
+
+def test_the_cameras_background_is_found_in_any_picture(previews: dict[str, Rgb]) -> None:
+    def coded(picture: Rgb) -> av.VideoFrame:
+        return av.VideoFrame.from_ndarray(rgb_to_i420(picture), format="yuv420p")
+
+    for preview in previews.values():
+        assert not has_background(coded(preview))
+        leaked = preview.copy()
+        leaked[:48, :48] = BACKGROUND
+        assert has_background(coded(leaked))
 
 
 def test_neighbours_tones_are_told_apart() -> None:
