@@ -1,0 +1,179 @@
+"""An hour in a minute: calls begin and end again and again in the real service, and nothing piles up.
+
+``SOAK_S`` sets how many seconds it lasts (``docs/operating.md`` tells of the long run).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+import psutil
+import pytest
+from scipy.stats import theilslopes
+
+from server.bench.clip import encode_opus
+from server.bench.driver import Film, SyntheticDriver
+from tests.e2e.service import Service
+from tests.faults.test_cameras import coded, face
+from tests.integration.media.harness import GENERATED, Call, shows, until
+
+SECONDS = float(os.environ.get("SOAK_S", "60"))
+WARM_UP = (
+    0.4  # share of the time in which memory may grow as it likes: caches, arenas, the allocator's reserve
+)
+#: Figures of /metrics that are 0 while nobody is there.
+HOLDS = ("understudy_signaling_terminals", "understudy_signaling_calls{", "understudy_media_sessions")
+MOST_GROWTH = 1.0  # MB a minute, of the slope's lower confidence bound
+
+
+@dataclass
+class Watch:
+    """What each process of a service holds, sampled while no call is on."""
+
+    service: Service
+    times: list[float] = field(default_factory=list)
+    memory: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    handles: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
+    segments: list[int] = field(default_factory=list)
+    most_segments: int = 0
+
+    def processes(self) -> dict[str, psutil.Process]:
+        inference = self.service.inference()
+        named = {"main": self.service.family()[0], "worker": self.service.worker()}
+        return named | {f"inference {index}": process for index, process in enumerate(inference)}
+
+    def sample(self) -> None:
+        self.times.append(time.monotonic())
+        held = 0
+        for name, process in self.processes().items():
+            self.memory[name].append(process.memory_full_info().uss / 1e6)
+            self.handles[name].append((process.num_fds(), process.num_threads()))
+            held += shared_memory(process.pid)
+        self.segments.append(held)
+
+    def look(self) -> None:
+        """Count shared memory while a call is on: what the samples' zeros are worth."""
+        held = sum(shared_memory(process.pid) for process in self.processes().values())
+        self.most_segments = max(self.most_segments, held)
+
+    def growth(self, name: str) -> tuple[float, float]:
+        """Slope of memory after warm-up, MB a minute: the median of all pairs', and its lower bound."""
+        first = int(len(self.times) * WARM_UP)
+        minutes = (np.array(self.times[first:]) - self.times[0]) / 60
+        slope, _, low, _ = theilslopes(self.memory[name][first:], minutes, 0.9)
+        return float(slope), float(low)
+
+
+def shared_memory(pid: int) -> int:
+    """Shared-memory mappings of a process."""
+    maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return sum(1 for line in maps if "/dev/shm/" in line or "memfd:" in line)
+
+
+async def one_call(
+    service: Service, film: Film, targets: list[str], room: str, meanwhile: Callable[[], None]
+) -> None:
+    """Two meet, see each other's generated pictures, and leave."""
+    drivers = [
+        SyntheticDriver(
+            name=f"{room}-{k}", room=room, target=targets[k % len(targets)], film=film, calls=k == 1
+        )
+        for k in range(2)
+    ]
+    async with aiohttp.ClientSession() as http:
+        try:
+            for driver in drivers:
+                await driver.start(http, f"ws://127.0.0.1:{service.port}/ws")
+            async with asyncio.timeout(30):
+                for driver in drivers:
+                    await driver.live.wait()
+                    while not [
+                        s for s in driver.streams.values() if s.of != driver.terminal and s.frames > 5
+                    ]:
+                        await asyncio.sleep(0.05)
+            meanwhile()
+        finally:
+            await asyncio.gather(*(driver.stop() for driver in drivers))
+        assert not [error for driver in drivers for error in driver.errors]
+
+
+@pytest.mark.timeout(SECONDS + 120)
+async def test_calls_come_and_go_and_nothing_stays(tmp_path: Path) -> None:
+    service = Service(tmp_path, UNDERSTUDY_LOG_LEVEL="warning", UNDERSTUDY_SIZE="256")
+    service.start()
+    try:
+        await asyncio.to_thread(service.wait_until_ready)
+        film = Film(coded(face, 320, 240, 15), encode_opus(), 15)
+        targets = [target["id"] for target in service.get("/api/targets")["targets"]][:4]
+        watch, calls, began = Watch(service), 0, time.monotonic()
+        while time.monotonic() - began < SECONDS or calls < 8:
+            await one_call(service, film, targets[calls % 2 :], f"soak-{calls}", watch.look)
+            calls += 1
+            await idle(service)
+            watch.sample()
+        report = {
+            "calls": calls,
+            "seconds": round(time.monotonic() - began),
+            "growth_mb_per_minute": {name: round(watch.growth(name)[0], 2) for name in watch.memory},
+            "memory_mb": {name: round(values[-1]) for name, values in watch.memory.items()},
+            "handles": {name: (values[2], values[-1]) for name, values in watch.handles.items()},
+            "segments": [watch.most_segments, watch.segments[-1]],
+        }
+        print(json.dumps(report))
+        if os.environ.get("FAULTS_REPORT"):
+            print({name: [round(value, 1) for value in values] for name, values in watch.memory.items()})
+        for name in watch.memory:
+            assert watch.growth(name)[1] < MOST_GROWTH, report
+            for before, after in zip(watch.handles[name][2], watch.handles[name][-1], strict=True):
+                assert after <= before + 2, report  # descriptors, threads
+        assert watch.most_segments > 0
+        assert watch.segments[-1] == 0, report
+    finally:
+        service.stop()
+
+
+async def idle(service: Service) -> None:
+    """Wait until the service holds no terminal, call or media session any more."""
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(OSError):
+                text = (await asyncio.to_thread(service.read, "/metrics")).decode()
+                held = [line for line in text.splitlines() if line.startswith(HOLDS)]
+                if held and all(line.endswith(" 0.0") for line in held):
+                    return
+            await asyncio.sleep(0.1)
+
+
+async def test_tasks_and_threads_are_back_at_the_start() -> None:
+    """Eight calls in this process, with nothing between the test and the media service's own tasks."""
+
+    def held() -> tuple[int, int, int]:
+        gc.collect()
+        return len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd")), psutil.Process().num_threads()
+
+    async def one() -> None:
+        call = Call()
+        call.announce("alice", viewers=["bob"])
+        call.announce("bob", viewers=["alice"])
+        await call.publish("alice")
+        viewer = await call.subscribe("bob", "alice")
+        await until(lambda: shows(viewer, GENERATED))
+        await call.close()
+
+    await one()
+    await asyncio.sleep(0.2)
+    before = held()
+    for _ in range(8):
+        await one()
+    await until(lambda: all(now <= then + 1 for now, then in zip(held(), before, strict=True)))
