@@ -11,7 +11,7 @@ import gc
 from typing import Final
 
 #: New objects before the young are looked through, and how many times that before the next generations are.
-_THRESHOLDS: Final = (10_000, 20, 50)
+_THRESHOLDS: Final = (20_000, 20, 20)
 
 
 def spare_what_stays() -> None:
