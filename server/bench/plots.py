@@ -15,35 +15,37 @@ __all__ = ["plot_batching", "plot_call"]
 
 
 def plot_batching(rows: Sequence[BatchingRow], path: Path, *, title: str) -> None:
-    """Three panels: cost and frames against drivers, frame age against drivers, and both over time.
+    """Cost, frames and their age against the number of drivers, and both over time; of one load, over time.
 
     Raises:
         typer.BadParameter: the file cannot be written, or its kind is unknown.
     """
-    figure, (cost, age, time) = _panels(title, 3)
-    drivers = [row.drivers for row in rows]
-    _cost(cost, drivers, [row.cpu for row in rows], "inference process")
-    frames = cost.twinx()
-    frames.fill_between(
-        drivers, [row.fps_min for row in rows], [row.fps_max for row in rows], color="C1", alpha=0.25, lw=0
-    )
-    frames.plot(drivers, [row.fps_mean for row in rows], "C1s-", ms=3)
-    frames.set_ylabel("new frames a second of each\n(band: least to most)", color="C1")
-    frames.set_ylim(0)
-    _ages(age, drivers, [row.age_ms_p50 for row in rows], [row.age_ms_p95 for row in rows])
+    figure, axes = _panels(title, 3 if len(rows) > 1 else 1)
+    if len(rows) > 1:
+        cost, age, _ = axes
+        drivers = [row.drivers for row in rows]
+        _cost(cost, drivers, [row.cpu for row in rows], "inference process")
+        frames, least = cost.twinx(), [row.fps_min for row in rows]
+        frames.fill_between(drivers, least, [row.fps_max for row in rows], color="C1", alpha=0.25, lw=0)
+        frames.plot(drivers, [row.fps_mean for row in rows], "C1s-", ms=3)
+        frames.set_ylabel("new frames a second of each\n(band: least to most)", color="C1")
+        frames.set_ylim(0)
+        _ages(age, drivers, [row.age_ms_p50 for row in rows], [row.age_ms_p95 for row in rows])
     # of equally long ones the highest load that was served in full
-    longest = max(
-        rows, key=lambda row: (len(row.moments), row.fps_mean > 0.95 * rows[0].fps_mean, row.drivers)
-    )
-    at = [moment.at_s for moment in longest.moments]
-    time.plot(
-        at, [1e3 * moment.cpu / max(moment.fps, 1e-9) / longest.drivers for moment in longest.moments], "C0"
-    )
-    time.plot(at, [moment.age_ms for moment in longest.moments], "C3")
-    time.set_ylim(0)
-    time.set_xlabel(f"seconds, drivers: {longest.drivers}")
-    time.set_ylabel("ms: CPU a frame (blue), age (red)")
+    full = 0.95 * rows[0].fps_mean
+    _over_time(axes[-1], max(rows, key=lambda row: (len(row.moments), row.fps_mean > full, row.drivers)))
     _save(figure, path)
+
+
+def _over_time(axes: Any, row: BatchingRow) -> None:
+    at = [moment.at_s for moment in row.moments]
+    frames_s = [max(moment.fps, 1e-9) * row.drivers for moment in row.moments]
+    cost_ms = [1e3 * moment.cpu / rate for moment, rate in zip(row.moments, frames_s, strict=True)]
+    axes.plot(at, cost_ms, "C0")
+    axes.plot(at, [moment.age_ms for moment in row.moments], "C3")
+    axes.set_ylim(0)
+    axes.set_xlabel(f"seconds, drivers: {row.drivers}")
+    axes.set_ylabel("ms: CPU a frame (blue), age (red)")
 
 
 def plot_call(rows: Sequence[Row], path: Path, *, title: str) -> None:
@@ -69,9 +71,10 @@ def _panels(title: str, count: int) -> tuple[Any, Any]:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, count, figsize=(4.4 * count, 3.4), layout="constrained")
+    wide = max(2, count)
+    figure, axes = pyplot.subplots(1, count, figsize=(4.4 * wide, 3.4), layout="constrained", squeeze=False)
     figure.suptitle(title, fontsize=10)
-    return figure, axes
+    return figure, axes[0]
 
 
 def _cost(axes: Any, drivers: Sequence[int], cores: Sequence[float], of: str) -> None:
