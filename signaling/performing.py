@@ -66,10 +66,17 @@ class Performer:
                     if own:
                         self._record(effect, self.connections.get(number or 0))
 
-    def error(self, connection: Connection, code: ErrorCode, sentence: str, re: str | None = None) -> None:
+    def error(
+        self,
+        connection: Connection,
+        code: ErrorCode,
+        sentence: str,
+        re: str | None = None,
+        session: str | None = None,
+    ) -> None:
         """Refuse something that the state machine need not hear of."""
         self._metrics.count(Tally("refusal", (code.value,)))
-        connection.send(encode(Error(re=re, code=code, message=sentence)))
+        connection.send(encode(Error(re=re, code=code, message=sentence, session=session)))
 
     def hang_up(self, connection: Connection, last_word: Message, close_code: int = CLOSE_POLICY) -> None:
         """Send a last message and close."""

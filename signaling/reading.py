@@ -148,9 +148,8 @@ class Reader:
             return
         sentence = "The service cannot take this at the moment; a call that runs goes on. Try again soon."
         message = event.message
-        self._performer.error(
-            connection, ErrorCode.UNAVAILABLE, sentence, None if message is None else message.id
-        )
+        session = getattr(message, "session", None)  # so that the page tries this media session again
+        self._performer.error(connection, ErrorCode.UNAVAILABLE, sentence, message.id, session)
         if isinstance(message, Hello):
             connection.close(CLOSE_TRY_AGAIN, ErrorCode.UNAVAILABLE.value)
 

@@ -47,6 +47,9 @@ async def test_killed_and_started_again(join: Join, redis: RedisServer, empty: b
     await eventually(lambda: here.signaling.log.trouble and there.signaling.log.trouble)
     refused = await ada.answer("text.send", text="Anybody there?")
     assert (refused.type, refused.code) == ("error", "unavailable")
+    offer = {"type": "offer", "sdp": "v=0"}
+    await ada.send("media.signal", channel="publish", session="s1", description=offer)
+    assert (await ada.next("error", code="unavailable")).session == "s1"
     assert (await ada.answer("ping")).type == "pong"
     newcomer = await here.connect()
     assert (await newcomer.answer("hello", name="Eve")).code == "unavailable"
@@ -102,3 +105,20 @@ async def test_frozen(join: Join, redis: RedisServer) -> None:
     redis.thaw()
     await agreed(here.signaling, there.signaling)
     await still_in_call(ada, bob, "It is warm again.")
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["redis runs on", "redis restarts with its data"])
+async def test_the_state_outlives_all_nodes(join: Join, redis: RedisServer, restarted: bool) -> None:
+    node = await join()
+    ada = await node.terminal("Ada", "R")
+    bob = await node.terminal("Bob", "R")
+    await ada.until(lambda m: m.type == "room.state" and len(m.members) == 2)
+    await node.client.server.close()
+    if restarted:
+        redis.kill()
+        redis.start(empty=False)
+    later = await join()
+    again = await later.terminal("Ada", resume=ada.token)
+    assert again.terminal == ada.terminal
+    room = await again.next("room.state") if not again.all("room.state") else again.all("room.state")[0]
+    assert [member.terminal for member in room.members] == [ada.terminal, bob.terminal]
