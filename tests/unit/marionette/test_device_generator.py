@@ -198,3 +198,14 @@ def test_two_batches_are_under_way_and_no_buffer_is_used_before_it_is_read(
         "start 0", "start 1", "finish 0", "start 0", "finish 1", "start 1", "finish 0", "start 0",
         "finish 1", "finish 0",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_half_precision_is_the_networks_alone(precision: torch.dtype, targets: Targets) -> None:
+    """Geometry in half precision would be off by pixels."""
+    pictures = []
+    for of in (torch.float32, precision):
+        generator = DeviceGenerator(TorchRuntime(network(trained=False), precision=of))
+        shown = moved(targets[0][1][0])
+        pictures.append(generator.generate([generator.encode_target(*targets[0])], shown[None]).astype(int))
+    assert np.abs(pictures[0] - pictures[1]).mean() < 1.0
