@@ -40,6 +40,7 @@ from signaling.replication.membership import (
 )
 from signaling.replication.replica import Replica
 from signaling.replication.snapshot import Snapshot, fingerprint
+from signaling.replication.tail import Tail, place
 from signaling.state import ConnectionId
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ class RedisLog:
         self._record: LogRecord | None = None
         self._entry = "0-0"
         self._snapshot_entry = "0-0"
+        self._tail = Tail()
         self._joining = False  # has appended that it takes part and not read it yet
         self._joined = asyncio.Event()
         self._leads = False
@@ -224,7 +226,14 @@ class RedisLog:
             self._clock.now = self._clock.entry_ms / 1000
         snapshot = Snapshot.of(self._replica, self._clock, entry, before)
         pipe = self._redis.pipeline(transaction=True)
-        pipe.hset(record.snapshot, mapping={"state": seal(self._key, snapshot.to_json()), "trimmed": "0-0"})
+        pipe.hset(
+            record.snapshot,
+            mapping={
+                "state": seal(self._key, snapshot.to_json()),
+                "tail": seal(self._key, self._tail.to_json()),
+                "trimmed": "0-0",
+            },
+        )
         pipe.set(LOG_RECORD, self._membership.sealed(record))
         await pipe.execute()
         logger.info("Began a log for signaling's nodes.")
@@ -233,14 +242,18 @@ class RedisLog:
         """Take a log up where this replica is in it, or at its snapshot."""
         if self._record is not None and record.epoch == self._record.epoch:
             trimmed = await self._redis.hget(record.snapshot, "trimmed")
-            if trimmed is not None and _place(trimmed.decode()) <= _place(self._entry):
+            if trimmed is not None and place(trimmed.decode()) <= place(self._entry):
                 return
-        written = await self._redis.hget(record.snapshot, "state")
+        written, tail = await self._redis.hmget(record.snapshot, "state", "tail")
         if written is None:
             raise _Interrupted
         snapshot = Snapshot.from_json(unseal(self._key, written))
-        here = ("" if self._record is None else self._record.epoch, self._entry)
-        known = self._record is not None and snapshot.before == here
+        epoch = "" if self._record is None else self._record.epoch
+        if tail is not None and epoch == snapshot.before[0]:
+            for entry, sealed in Tail.missed(unseal(self._key, tail), self._entry):
+                self._apply(entry, sealed)
+        known = self._record is not None and snapshot.before == (epoch, self._entry)
+        self._tail.clear()
         snapshot.restore(self._replica, self._clock)
         self._record, self._entry, self._snapshot_entry = record, snapshot.entry, snapshot.entry
         if not known:
@@ -279,6 +292,7 @@ class RedisLog:
 
     def _apply(self, entry: str, sealed: bytes) -> None:
         self._entry = entry
+        self._tail.append(entry, sealed)
         now = self._clock.advance(int(entry.partition("-")[0]))
         try:
             event = read_event(unseal(self._key, sealed))
@@ -382,13 +396,11 @@ class RedisLog:
             self._snapshot_entry = entry
 
 
-def _place(entry: str) -> tuple[int, ...]:
-    return tuple(map(int, entry.split("-")))
-
-
 async def _first_failure(*parts: Coroutine[Any, Any, None]) -> None:
     """Run these, which do not end by themselves, until one fails; raise what it raised."""
     tasks = [asyncio.create_task(part) for part in parts]
+    for task in tasks:
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # it was seen
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -403,6 +415,3 @@ async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
         for task in pending:
             task.cancel()
         await asyncio.wait(pending, timeout=CANCEL_S)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()  # it was seen

@@ -16,6 +16,7 @@ from signaling.replication.clock import LogClock, LogTokens
 from signaling.replication.events import Event, NotOurs, read_event, seal, unseal, write_event
 from signaling.replication.replica import NODE_SILENCE_S
 from signaling.replication.snapshot import Snapshot, fingerprint
+from signaling.replication.tail import Tail
 from tests.unit.signaling.replication.random_log import RandomLog, new_replica, shown, state_of
 
 ROOT = Path(__file__).parents[4]
@@ -133,3 +134,12 @@ def test_a_silent_node_takes_its_connections_along() -> None:
     replica.apply(Event(2, "left"), 104.0)
     assert replica.nodes == {}
     assert not replica.switchboard.state.by_connection
+
+
+def test_what_a_slower_node_missed_of_a_log_that_ended() -> None:
+    tail = Tail()
+    for number in (8, 9, 10, 11):
+        tail.append(f"5-{number}", b"%d" % number)
+    assert Tail.missed(tail.to_json(), "5-9") == [("5-10", b"10"), ("5-11", b"11")]
+    assert Tail.missed(tail.to_json(), "5-11") == []
+    assert Tail.missed(tail.to_json(), "4-1") == []  # too far behind: it takes the snapshot instead
