@@ -71,10 +71,14 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
     Returns:
         ``[B, C, H, W]``; places outside ``features`` repeat its border.
     """
-    grid = identity_grid(flow.shape[2], flow.shape[3], flow) + flow.permute(0, 2, 3, 1)
-    return F.grid_sample(
-        features, grid.to(features.dtype), mode="bilinear", padding_mode="border", align_corners=False
+    # Always in single precision: places in bfloat16 are off by cells, and even end outside of the map, where
+    # torch's sampling on a CPU reads memory that is not its own.
+    places = flow.float()
+    grid = identity_grid(flow.shape[2], flow.shape[3], places) + places.permute(0, 2, 3, 1)
+    warped = F.grid_sample(
+        features.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
     )
+    return warped.to(features.dtype)
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
