@@ -8,7 +8,19 @@ from pathlib import Path
 
 import signaling
 
-HEAVY = ["torch", "mediapipe", "aiortc", "av", "cv2", "numpy", "scipy", "skimage", "server", "models"]
+HEAVY = [
+    "redis",
+    "torch",
+    "mediapipe",
+    "aiortc",
+    "av",
+    "cv2",
+    "numpy",
+    "scipy",
+    "skimage",
+    "server",
+    "models",
+]
 
 
 def test_nothing_heavy_is_imported() -> None:
