@@ -29,12 +29,14 @@ from tests.faults.test_cameras import coded, face
 from tests.integration.media.harness import GENERATED, Call, shows, until
 
 SECONDS = float(os.environ.get("SOAK_S", "60"))
-WARM_UP = (
-    0.4  # share of the time in which memory may grow as it likes: caches, arenas, the allocator's reserve
-)
+#: Share of the time in which memory may grow as it likes: caches, the allocator's reserve.
+WARM_UP = 0.5
 #: Figures of /metrics that are 0 while nobody is there.
 HOLDS = ("understudy_signaling_terminals", "understudy_signaling_calls{", "understudy_media_sessions")
-MOST_GROWTH = 1.0  # MB a minute, of the slope's lower confidence bound
+#: Calls at once.
+AT_ONCE = 3
+#: MB a minute, of the slope's lower confidence bound.
+MOST_GROWTH = 1.0
 
 
 @dataclass
@@ -110,16 +112,25 @@ async def one_call(
 
 @pytest.mark.timeout(SECONDS + 120)
 async def test_calls_come_and_go_and_nothing_stays(tmp_path: Path) -> None:
-    service = Service(tmp_path, UNDERSTUDY_LOG_LEVEL="warning", UNDERSTUDY_SIZE="256")
+    """Found at first: 143 MB a minute in the worker (encoders kept until the next collection of garbage), 56
+    in inference (arenas); now 63 calls in 63 s with main at +0.4, worker at -1.0, inference at +0.3 MB a
+    minute in the second half. Descriptors, threads and shared memory are back after every call.
+    """
+    service = Service(
+        tmp_path, UNDERSTUDY_LOG_LEVEL="warning", UNDERSTUDY_SIZE="256", UNDERSTUDY_CAPACITY="24"
+    )
     service.start()
     try:
         await asyncio.to_thread(service.wait_until_ready)
         film = Film(coded(face, 320, 240, 15), encode_opus(), 15)
         targets = [target["id"] for target in service.get("/api/targets")["targets"]][:4]
         watch, calls, began = Watch(service), 0, time.monotonic()
-        while time.monotonic() - began < SECONDS or calls < 8:
-            await one_call(service, film, targets[calls % 2 :], f"soak-{calls}", watch.look)
-            calls += 1
+        while time.monotonic() - began < SECONDS or calls < 24:
+            rooms = [f"soak-{calls + k}" for k in range(AT_ONCE)]
+            async with asyncio.TaskGroup() as group:  # if one fails the others are ended too
+                for room in rooms:
+                    group.create_task(one_call(service, film, targets, room, watch.look))
+            calls += AT_ONCE
             await idle(service)
             watch.sample()
         report = {
