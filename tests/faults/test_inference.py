@@ -16,8 +16,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_killed_in_a_call(stage: Stage) -> None:  # noqa: F811
-    """Found: 0.4 s from the kill to the next generated picture (a loaded process stands by); in between the
-    still, and never a second without any picture."""
+    """Found, on two cores with a load of 17: live again 2.3 s after the kill (a loaded process stands by), and
+    never more than 0.6 s without a picture, be it the still."""
     await stage.show(coded(face, 640, 480, 10), 15)
     await stage.reaches("live")
     await until(lambda: stage.client.standby_pid is not None, 60)
@@ -29,6 +29,5 @@ async def test_killed_in_a_call(stage: Stage) -> None:  # noqa: F811
     back = time.monotonic() - killed
     await until(lambda: len([at for at, _ in stage.viewer.pictures if at > killed]) > 10)
     after = [killed, *(at for at, _ in stage.viewer.pictures if at > killed)]
-    print(back, max(b - a for a, b in pairwise(after)))
     assert back < 5
     assert max(b - a for a, b in pairwise(after)) < 3
