@@ -16,7 +16,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_killed_in_a_call(stage: Stage) -> None:  # noqa: F811
-    """Found, on two cores with a load of 17: live again 2.3 s after the kill (a loaded process stands by), and
+    """Found, on two cores with a load of 17: live again 2.3 s after the kill (one stands by, loaded), and
     never more than 0.6 s without a picture, be it the still."""
     await stage.show(coded(face, 640, 480, 10), 15)
     await stage.reaches("live")
