@@ -241,9 +241,10 @@ class Settings(BaseSettings):
 
     # ---- the picture
     generator: GeneratorName = Field(
-        "auto",
-        description="What generates the picture: mesh-warp, marionette (the network), or auto: the network "
-        "where its weights are there and this machine is quick enough for it, else the mesh warp.",
+        "mesh-warp",
+        description="What generates the picture: mesh-warp; marionette (the network: backgrounds, necks and "
+        "hair follow better, open mouths and texture are softer); or auto: the network where this machine "
+        "is quick enough for it, else the mesh warp.",
     )
     size: Annotated[Literal[256, 512], BeforeValidator(_whole_number)] = Field(
         256, description="Side of the generated picture in pixels: 256 or 512."

@@ -28,13 +28,14 @@ class TorchRuntime:
     """
 
     name = "torch"
-    best_batch = 64
 
     def __init__(
         self, network: MarionetteNetwork, *, device: str = "cpu", precision: torch.dtype = torch.float32
     ) -> None:
         self.config = network.config
         self.device = torch.device(device)
+        # on a processor what one frame needs fits its caches, what many need does not
+        self.best_batch = 64 if self.device.type == "cuda" else 1
         self._precision = precision
         self.network = network.to(self.device, precision).eval().requires_grad_(False)
         if self.device.type == "cuda":  # the order in which its convolutions are quickest
