@@ -366,7 +366,8 @@ class RedisLog:
         while True:
             assert self._record is not None
             leader, written = await self._redis.mget(LEADER, LOG_RECORD)
-            if written is None or unseal(self._key, written) != self._record.to_json():
+            record = None if written is None else unseal(self._key, written)
+            if record != self._record.to_json():
                 raise _Interrupted  # emptied, or begun anew
             if leader == me:
                 self._leads = bool(await self._redis.pexpire(LEADER, LEADER_MS))
