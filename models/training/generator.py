@@ -212,6 +212,7 @@ class Trainer:
                     break
             self.save()
             first = last
+        self.processes.wait()  # whoever reads the checkpoint now, in any of them, finds it whole
 
     def _batches(self, phase: Phase, number: int, first: int) -> Iterator[dict[str, Tensor]]:
         """Batches of a phase from the present step on: which samples, depends on seed and step only."""

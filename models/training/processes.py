@@ -47,6 +47,13 @@ class Processes:
         steps = range(start + self.rank * batch, end, self.count * batch)
         return [step + index for step in steps for index in range(batch)]
 
+    def wait(self) -> None:
+        """Until all of them have come to here."""
+        if self.count > 1:
+            from accelerate import PartialState
+
+            PartialState().wait_for_everyone()
+
     @torch.no_grad()
     def begin_alike(self, module: nn.Module) -> None:
         """Give every process the first one's weights."""
