@@ -118,10 +118,10 @@ async def one_call(
 
 @pytest.mark.timeout(SECONDS + 120)
 async def test_calls_come_and_go_and_nothing_stays(tmp_path: Path) -> None:
-    """Found at first: 143 MB a minute in the worker (encoders kept until the next collection of garbage), 56
-    in inference (arenas); now 186 calls in 110 s: inference level at 334 to 350 MB, the worker at 170 with one
-    step to 177, main at +0.9 MB a minute (11 kB a call). Descriptors, threads and shared memory are back after
-    every call. In one minute steps hide what is smaller: ``SOAK_S=3600`` asks for 1 MB a minute.
+    """Found at first: 143 MB a minute in the worker (encoders kept until the next collection of garbage),
+    56 in inference (arenas). Now, 186 calls in 110 s: inference level at 334 to 350 MB, the worker at 170
+    with one step to 177, main at +0.9 MB a minute (11 kB a call). Descriptors, threads and shared memory are
+    back after every call. In one minute steps hide what is smaller: ``SOAK_S=3600`` asks for 1 MB a minute.
     """
     service = Service(
         tmp_path, UNDERSTUDY_LOG_LEVEL="warning", UNDERSTUDY_SIZE="256", UNDERSTUDY_CAPACITY="24"
