@@ -15,6 +15,8 @@
 
   // The camera's background is magenta: much red and blue, little green.
   const magentaShare = (video) => {
+    // A video that is just being given another stream draws nothing: not what another one drew before, then.
+    small.clearRect(0, 0, SMALL, SMALL);
     small.drawImage(video, 0, 0, SMALL, SMALL);
     const { data } = small.getImageData(0, 0, SMALL, SMALL);
     let count = 0;
@@ -29,6 +31,7 @@
     const side = Math.min(video.videoWidth, video.videoHeight);
     const left = (video.videoWidth - side) / 2;
     const top = (video.videoHeight - side) / 2;
+    whole.clearRect(0, 0, WHOLE, WHOLE);
     whole.drawImage(video, left, top, side, side, 0, 0, WHOLE, WHOLE);
   };
 
