@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.marionette.blocks import ResidualBlock, resize, warp
 from models.marionette.flow import MESH_MAPS, CorrectedFlow, FlowHead
@@ -57,11 +58,17 @@ class Decoder(nn.Module):
     Args:
         channels: width of ``u`` at each scale, finest first; the coarsest is that of ``z_xy``.
         feature_channels: width of each normalised feature map, finest first.
-        synthesis_channels: width at the picture's own resolution, where little is done.
+        synthesis_channels: width of the synthesis.
+        synthesis_cell: pixels a side of its cells; it gets and gives the pixels of a cell as channels
+            (sub-pixel convolution, Shi et al. 2016).
     """
 
     def __init__(
-        self, channels: Sequence[int], feature_channels: Sequence[int], synthesis_channels: int = 16
+        self,
+        channels: Sequence[int],
+        feature_channels: Sequence[int],
+        synthesis_channels: int = 16,
+        synthesis_cell: int = 1,
     ) -> None:
         super().__init__()
         coarse_first = list(zip(channels, feature_channels, strict=True))[::-1]
@@ -71,15 +78,17 @@ class Decoder(nn.Module):
         self.up = nn.ModuleList(
             ResidualBlock(before, after, "up") for before, after in itertools.pairwise(widths)
         )
+        self.cell = synthesis_cell
+        colours = 3 * synthesis_cell**2
         self.synthesis = nn.Sequential(
-            nn.Conv2d(channels[0] + 3, synthesis_channels, 3, padding=1),
+            nn.Conv2d(channels[0] + colours, synthesis_channels, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(synthesis_channels, synthesis_channels, 3, padding=1),
             nn.SiLU(),
         )
         # Synthesised pixels are added to the photo and start at zero: an untrained decoder is the mesh
         # warp. (A mask that blends the two and starts at the photo closes for good.)
-        self.add = nn.Conv2d(synthesis_channels, 3, 3, padding=1)
+        self.add = nn.Conv2d(synthesis_channels, colours, 3, padding=1)
         nn.init.zeros_(self.add.weight)
         assert self.add.bias is not None
         nn.init.zeros_(self.add.bias)
@@ -116,8 +125,10 @@ class Decoder(nn.Module):
         Returns:
             ``[B, 3, H, W]`` in -1..1; in training it may go beyond, where clamping would end its gradient.
         """
-        fine = resize(u, (photo.shape[2], photo.shape[3]))
-        picture = photo + self.add(self.synthesis(torch.cat((fine, photo), dim=1)))
+        cells = F.pixel_unshuffle(photo, self.cell)
+        fine = resize(u, (cells.shape[2], cells.shape[3]))
+        added = self.add(self.synthesis(torch.cat((fine, cells), dim=1)))
+        picture = photo + F.pixel_shuffle(added, self.cell)
         return picture if self.training else picture.clamp(-1.0, 1.0)
 
 

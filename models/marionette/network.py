@@ -54,7 +54,7 @@ class MarionetteNetwork(nn.Module):
             for _ in range(config.attention_blocks)
         )
         self.enter_driver = nn.Conv2d(coarsest + MESH_MAPS, coarsest, 1)
-        self.decoder = Decoder(channels, channels, config.synthesis_channels)
+        self.decoder = Decoder(channels, channels, config.synthesis_channels, config.synthesis_cell)
 
     def encode_target(
         self, photos: Tensor, rasters: Tensor, mesh_maps: Tensor, present: Tensor

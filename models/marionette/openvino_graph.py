@@ -7,6 +7,7 @@ of :mod:`models.marionette.network` compute is tested; a change there needs its 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, Final
@@ -106,17 +107,18 @@ class Graphs:
         return openvino.Model([u, _channels_last(correction)], inputs, "aligner")
 
     def synthesiser(self, size: int) -> openvino.Model:
-        """From ``u`` and the aligned photo ``[1, size, size, 3]`` to the picture, both uint8."""
-        fine = self._config.resolutions[0]
+        """From ``u`` and the aligned photo, uint8 ``[1, size, size, 3]``, to the picture, which is alike."""
+        fine, cell = self._config.resolutions[0], self._config.synthesis_cell
         u, photo = _floats(1, self._config.channels[0], fine, fine), _bytes(size)
-        signed = _signed(photo)
-        x = _concat(_resize(u, size), signed)
-        for layer in (0, 2):
-            x = _silu(self._conv(f"decoder.synthesis.{layer}", x))
-        picture = ops.add(signed, self._conv("decoder.add", x))
+        cells = _signed(_cells(photo, cell))
+        # joining both maps in memory would take as long as convolving them: each by its part of the weights
+        x = self._conv_parts("decoder.synthesis.0", _resize(u, size // cell), cells)
+        x = _silu(self._conv("decoder.synthesis.2", _silu(x)))
+        added = self._conv("decoder.add", x)
+        picture = ops.add(cells, added)
         whole = ops.round(ops.multiply(ops.add(picture, _value(1.0)), _value(127.5)), "half_to_even")
         bytes_ = ops.convert(ops.clamp(whole, 0.0, 255.0), "u8")
-        return openvino.Model([_channels_last(bytes_)], [u, photo], "synthesiser")
+        return openvino.Model([_pixels(_channels_last(bytes_), cell)], [u, photo], "synthesiser")
 
     # ------------------------------------------------------------ modules
 
@@ -179,6 +181,17 @@ class Graphs:
         x = ops.convolution(x, ops.constant(weight), [stride, stride], pad, pad, [1, 1])
         return ops.add(x, ops.constant(self._weights[f"{name}.bias"].reshape(1, -1, 1, 1)))
 
+    def _conv_parts(self, name: str, *parts: Node) -> Node:
+        """A 3x3 convolution of maps that are not joined: the sum of each one's share."""
+        weight, first, shares = self._weights[f"{name}.weight"], 0, []
+        for part in parts:
+            end = first + _shape(part)[1]
+            share = ops.constant(np.ascontiguousarray(weight[:, first:end]))
+            shares.append(ops.convolution(part, share, [1, 1], [1, 1], [1, 1], [1, 1]))
+            first = end
+        bias = ops.constant(self._weights[f"{name}.bias"].reshape(1, -1, 1, 1))
+        return ops.add(functools.reduce(ops.add, shares), bias)
+
     def _norm(self, name: str, x: Node) -> Node:
         x = ops.mvn(x, _whole(2, 3), True, _EPSILON, "inside_sqrt")
         x = ops.multiply(x, ops.constant(self._weights[f"{name}.weight"].reshape(1, -1, 1, 1)))
@@ -231,6 +244,21 @@ def _channels_last(maps: Node) -> Node:
 
 def _signed(pictures: Node) -> Node:
     return ops.subtract(ops.multiply(_channels_first(pictures), _value(1 / 127.5)), _value(1.0))
+
+
+def _cells(pictures: Node, cell: int) -> Node:
+    """Bytes ``[1, S, S, 3]`` to ``[1, S/cell, S/cell, 3*cell*cell]``, as torch's ``pixel_unshuffle``."""
+    side = _shape(pictures)[1] // cell
+    apart = ops.reshape(pictures, _whole(1, side, cell, side, cell, 3), False)
+    return ops.reshape(ops.transpose(apart, _whole(0, 1, 3, 5, 2, 4)), _whole(1, side, side, -1), False)
+
+
+def _pixels(cells: Node, cell: int) -> Node:
+    """The inverse of :func:`_cells`."""
+    side = _shape(cells)[1]
+    apart = ops.reshape(cells, _whole(1, side, side, 3, cell, cell), False)
+    whole = side * cell
+    return ops.reshape(ops.transpose(apart, _whole(0, 1, 4, 2, 5, 3)), _whole(1, whole, whole, 3), False)
 
 
 def _unit(rasters: Node) -> Node:

@@ -20,6 +20,7 @@ __all__ = [
     "Arrays",
     "NetworkWeights",
     "WeightsError",
+    "begin_with",
     "load_checkpoint",
     "load_network",
     "network_of",
@@ -112,6 +113,30 @@ def network_of(weights: NetworkWeights) -> MarionetteNetwork:
     network = MarionetteNetwork(weights.config)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.arrays.items()})
     return network
+
+
+def begin_with(network: MarionetteNetwork, path: Path) -> list[str]:
+    """Copy weights into a network as far as they fit, to train on from there.
+
+    Returns:
+        Names of the parameters that are left as they were: not in the file, or of another size there.
+
+    Raises:
+        WeightsError: the file is missing, truncated, of another format, or nothing in it fits.
+    """
+    import torch
+
+    arrays = read_weights(path).arrays
+    state = network.state_dict()
+    fitting = {
+        name: torch.from_numpy(arrays[name])
+        for name, parameter in state.items()
+        if name in arrays and arrays[name].shape == tuple(parameter.shape)
+    }
+    if not fitting:
+        raise WeightsError(f"nothing in {path} fits this network")
+    network.load_state_dict(fitting, strict=False)
+    return [name for name in state if name not in fitting]
 
 
 def load_checkpoint(path: Path) -> MarionetteNetwork:

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 
 from models.marionette.discriminator import Discriminator
 from models.marionette.network import MarionetteNetwork, NetworkConfig
+from models.marionette.weights import begin_with
 from models.training.losses import (
     feature_matching_loss,
     hinge_discriminator_loss,
@@ -80,6 +81,7 @@ class TrainingConfig:
     Attributes:
         network: sizes of the network.
         phases: one after another.
+        start: weights (``.safetensors``) to begin with; what has another size in them begins anew.
         trunk: torchvision's VGG16 or VGG19 for the perceptual loss; by default the one that is fetched.
         ema: decay of the averaged weights, which are the ones that are kept.
         checkpoint_s, evaluate_steps: how often.
@@ -88,6 +90,7 @@ class TrainingConfig:
     network: NetworkConfig
     phases: list[Phase]
     seed: int = 1
+    start: str | None = None
     trunk: str | None = None
     ema: float = 0.998
     clip_gradient: float = 1.0
@@ -155,6 +158,8 @@ class Trainer:
         self._evaluate = evaluate
         self._people = load_people(data, ["train", "generated"])
         self.network = MarionetteNetwork(config.network).to(self.device)
+        if config.start:
+            begin_with(self.network, Path(config.start))
         self.average = MarionetteNetwork(config.network).to(self.device).eval().requires_grad_(False)
         self.average.load_state_dict(self.network.state_dict())
         self.discriminator = Discriminator(config.network.raster_channels, config.discriminator).to(

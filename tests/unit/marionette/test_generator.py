@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from models.landmarks.geometry import Pose, denormalise
 from models.landmarks.topology import canonical_face
 from models.marionette.generator import MarionetteGenerator
 from models.marionette.network import MarionetteNetwork, NetworkConfig
-from models.marionette.weights import WeightsError, load_network, save_network
+from models.marionette.weights import WeightsError, begin_with, load_network, save_network
 from models.mesh_maps import MAPS_SIZE, mesh_maps
 from models.mesh_warp import MeshWarpGenerator
 from models.mesh_warp.eyes import with_open_eyes
@@ -116,6 +117,20 @@ def test_weights_are_read_back(network: MarionetteNetwork, tmp_path: Path) -> No
     assert again.config == network.config
     for name, tensor in network.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], tensor.half().float())
+
+
+def test_training_can_begin_with_weights_of_another_size(network: MarionetteNetwork, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_network(network, path)
+    other = MarionetteNetwork(replace(network.config, synthesis_cell=4))
+    left = begin_with(other, path)
+    assert left == [
+        "decoder.synthesis.0.weight", "decoder.add.weight", "decoder.add.bias"
+    ]  # fmt: skip
+    kept = other.state_dict()["decoder.enter.weight"]
+    torch.testing.assert_close(kept, network.state_dict()["decoder.enter.weight"].half().float())
+    with pytest.raises(WeightsError, match="nothing in"):
+        begin_with(torch.nn.Linear(3, 3), path)
 
 
 @pytest.mark.parametrize("fault", ["missing", "truncated", "foreign"])

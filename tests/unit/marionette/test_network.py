@@ -39,6 +39,23 @@ def test_a_coarser_finest_scale_gives_as_large_a_picture() -> None:
 def test_only_2_and_4_are_known() -> None:
     with pytest.raises(ValueError, match="finest"):
         replace(CONFIG, finest=3)
+    with pytest.raises(ValueError, match="synthesis_cell"):
+        replace(CONFIG, synthesis_cell=3)
+
+
+@pytest.mark.parametrize("cell", [1, 2, 4])
+def test_synthesis_in_cells_adds_to_the_pixels_it_saw(cell: int) -> None:
+    """Untrained it adds nothing; what it is taught to add at one pixel appears at that pixel."""
+    network = MarionetteNetwork(replace(CONFIG, synthesis_cell=cell)).eval()
+    u, photo = torch.rand(1, 8, 32, 32), torch.rand(1, 3, 64, 64) - 0.5
+    add = network.decoder.add
+    with torch.no_grad():
+        torch.testing.assert_close(network.decoder.synthesise(u, photo), photo)
+        add.bias[1 * cell**2 + cell - 1] = 0.25  # green, top right of every cell
+        change = network.decoder.synthesise(u, photo) - photo
+    wanted = torch.zeros_like(change)
+    wanted[:, 1, ::cell, cell - 1 :: cell] = 0.25
+    torch.testing.assert_close(change, wanted)
 
 
 def smooth_maps(batch: int, resolution: int, seed: int = 3) -> Tensor:
