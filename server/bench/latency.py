@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import numpy as np
 import psutil
 
+from server.bench.chromium import MISSING, find_chromium, launch_with_camera
 from server.bench.clip import HEIGHT, WIDTH, write_tone
 from server.bench.networks import Name, dotted
 from server.bench.numbers import write_number
@@ -39,26 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Latency", "LatencyRow", "Start", "delays", "import_seconds", "measure_start"]
 
-_CHROMIUM_NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_CHROMIUM_ARGUMENTS: Final = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-default-apps",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-    "--allow-loopback-in-peer-connection",
-    "--disable-features=WebRtcHideLocalIpsWithMdns",
-    "--disable-background-timer-throttling",
-    "--disable-renderer-backgrounding",
-    "--disable-backgrounding-occluded-windows",
-)
 _FILM_FPS: Final = 30
 _READY_S: Final = 60.0
 _LIVE_S: Final = 60.0
@@ -141,23 +121,15 @@ class Latency:
             from playwright.sync_api import sync_playwright
         except ImportError:
             raise UserError("Playwright is not installed (pip install 'understudy[dev]').") from None
-        chromium = next(filter(None, map(shutil.which, _CHROMIUM_NAMES)), None)
-        if chromium is None:
-            raise UserError("No Chromium was found; scripts/system_packages.sh browser installs it.")
+        if (chromium := find_chromium()) is None:
+            raise UserError(f"{MISSING[0].upper()}{MISSING[1:]}.")
         modes: tuple[Mode, ...] = get_args(Mode)
         found: dict[Mode, list[_Found]] = {mode: [] for mode in modes}
         with tempfile.TemporaryDirectory(prefix="understudy-bench-") as name, sync_playwright() as playwright:
             folder = Path(name)
             self.progress("making the film", 0.0)
             film = _numbered_film(folder)
-            browsers = [
-                playwright.chromium.launch(
-                    executable_path=chromium,
-                    ignore_default_args=["--headless", "--mute-audio"],
-                    args=[*_CHROMIUM_ARGUMENTS, *film],
-                )
-                for _ in range(2)
-            ]
+            browsers = [launch_with_camera(playwright, chromium, *film) for _ in range(2)]
             steps = [mode for _ in range(self.rounds) for mode in reversed(modes)]
             for index, mode in enumerate(steps):
                 self.progress(f"call with {mode}", (index + 0.2) / (len(steps) + 0.2))
@@ -227,8 +199,8 @@ def measure_start() -> Start:
     return Start(took, import_seconds("signaling.app"), main)
 
 
-def _numbered_film(folder: Path) -> list[str]:
-    """Write the film and its sound; returns the browser's arguments for them."""
+def _numbered_film(folder: Path) -> tuple[Path, Path]:
+    """Write the film and its sound."""
     from server.bench.stages import driver_film
 
     video, audio = folder / "camera.y4m", folder / "microphone.wav"
@@ -239,7 +211,7 @@ def _numbered_film(folder: Path) -> list[str]:
             write_number(numbered, number)
             file.write(b"FRAME\n" + numbered.tobytes())
     write_tone(audio)
-    return [f"--use-file-for-fake-video-capture={video}", f"--use-file-for-fake-audio-capture={audio}"]
+    return video, audio
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from models.mesh_warp import MeshWarpGenerator
+from server.bench.chromium import MISSING, find_chromium, launch_with_camera
 from server.bench.clip import astronaut, one_thread, performance, write_tone, write_y4m
 from tests.e2e.participant import Participant
 from tests.e2e.pictures import decode
@@ -23,27 +23,6 @@ FILM_FPS = 25
 ROOT = Path(__file__).parents[2]
 #: Pictures for people to look at; not part of the source tree.
 OUT = ROOT / "out" / "e2e"
-
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM_ARGUMENTS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-default-apps",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-    "--allow-loopback-in-peer-connection",
-    "--disable-features=WebRtcHideLocalIpsWithMdns",
-    "--disable-background-timer-throttling",
-    "--disable-renderer-backgrounding",
-    "--disable-backgrounding-occluded-windows",
-)
 
 PersonFactory = Callable[[int], Participant]
 
@@ -116,23 +95,11 @@ def playwright() -> Iterator[Playwright]:
 @pytest.fixture(scope="package")
 def browsers(playwright: Playwright, films: list[Film]) -> Iterator[list[Browser]]:
     """Two Chromium processes, each with a camera of its own."""
-    path = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
-    if path is None:
+    if (path := find_chromium()) is None:
         if os.environ.get("CI"):
-            pytest.fail("no Chromium found; scripts/system_packages.sh browser installs it")
-        pytest.skip("no Chromium found; scripts/system_packages.sh browser installs it")
-    launched = [
-        playwright.chromium.launch(
-            executable_path=path,
-            ignore_default_args=["--headless", "--mute-audio"],
-            args=[
-                *CHROMIUM_ARGUMENTS,
-                f"--use-file-for-fake-video-capture={film.video}",
-                f"--use-file-for-fake-audio-capture={film.audio}",
-            ],
-        )
-        for film in films
-    ]
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    launched = [launch_with_camera(playwright, path, film.video, film.audio) for film in films]
     yield launched
     for browser in launched:
         browser.close()

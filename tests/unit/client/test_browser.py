@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from server.api_errors import add_security_headers
 from server.api_page import Page as PageFiles
+from server.bench.chromium import MISSING, find_chromium
 
 CLIENT = Path(__file__).parents[3] / "client"
 TARGETS = [
@@ -36,7 +36,6 @@ ROLES_WITH_NAMES = {
     *("button", "link", "radio", "checkbox", "textbox", "combobox", "listbox", "meter", "progressbar"),
     *("dialog", "alertdialog", "log", "image", "complementary", "region", "video"),
 }
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 class ScriptedServer:
@@ -131,11 +130,10 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if path is None:
+    if (path := find_chromium()) is None:
         if os.environ.get("CI"):
-            pytest.fail("no Chromium found; scripts/system_packages.sh browser installs it")
-        pytest.skip("no Chromium found; scripts/system_packages.sh browser installs it")
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=path,
