@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,36 +26,36 @@ def _programs() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """Address of a PostgreSQL server that ends with the tests."""
     pytest.importorskip("psycopg")
     programs = _programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed")
-    folder = tmp_path_factory.mktemp("postgres")
     user: str | None = None
     if os.geteuid() == 0:  # it refuses to run as root
         user = "nobody"
         if user not in {entry.pw_name for entry in pwd.getpwall()}:
             pytest.skip("PostgreSQL needs a user other than root")
-        for path in (folder, *folder.parents):
-            if path.owner() == "root" and path.name.startswith(("pytest-", "postgres")):
-                path.chmod(0o755)
-        shutil.chown(folder, user)
     port = free_port()
+    # not in pytest's own folder, which every other run of pytest shuts to all but its user
+    with tempfile.TemporaryDirectory(prefix="understudy-postgres-") as folder:
+        if user:
+            shutil.chown(folder, user)
 
-    def run(*command: str) -> None:
-        done = subprocess.run(
-            [str(programs / command[0]), *command[1:]], user=user, cwd=folder, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        def run(*command: str) -> None:
+            done = subprocess.run(
+                [str(programs / command[0]), *command[1:]],
+                user=user, cwd=folder, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stdout + done.stderr
 
-    data = str(folder / "data")
-    run("initdb", "-D", data, "-U", "understudy", "-A", "trust", "-E", "UTF8", "--no-sync")
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    run("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
-    yield f"postgresql://understudy@127.0.0.1:{port}/postgres"
-    run("pg_ctl", "-D", data, "-m", "immediate", "stop")
+        data = f"{folder}/data"
+        run("initdb", "-D", data, "-U", "understudy", "-A", "trust", "-E", "UTF8", "--no-sync")
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        run("pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", options, "start")
+        yield f"postgresql://understudy@127.0.0.1:{port}/postgres"
+        run("pg_ctl", "-D", data, "-m", "immediate", "stop")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
