@@ -48,7 +48,7 @@ class ResidualBlock(nn.Module):
 
 
 def stem(channels_in: int, channels_out: int, stride: int) -> nn.Conv2d:
-    """The first convolution of an encoder: keeps the resolution (stride 1) or halves it (stride 2)."""
+    """The first convolution of an encoder: keeps the resolution (stride 1) or makes it that much smaller."""
     return nn.Conv2d(channels_in, channels_out, 2 + stride, stride=stride, padding=1)
 
 

@@ -19,6 +19,8 @@ class NetworkConfig:
             the photo itself in any case; at 4 a frame costs a third of what it costs at 2.
         attention_blocks: image attention blocks, at the coarsest scale.
         attention_channels: ``c_a`` of Eq. 13.
+        driver_scales: how many scales, from the coarsest, the driver encoder works on; 0 for all. With fewer
+            it begins with a coarser drawing: fine motion is in the mesh maps of every scale.
         raster_channels: colours of the landmark drawing.
         synthesis_channels: width of the synthesis that is added to the warped photo.
         synthesis_cell: it works on cells of so many pixels a side, each pixel a channel of its own: 1, 2 or
@@ -31,6 +33,7 @@ class NetworkConfig:
     finest: int = 2
     attention_blocks: int = 2
     attention_channels: int = 64
+    driver_scales: int = 0
     raster_channels: int = 3
     synthesis_channels: int = 16
     synthesis_cell: int = 1
@@ -38,6 +41,8 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         if self.finest not in (2, 4):
             raise ValueError(f"finest must be 2 or 4, not {self.finest}")
+        if not 0 <= self.driver_scales <= self.scales:
+            raise ValueError(f"driver_scales must be 0 to {self.scales}, not {self.driver_scales}")
         if self.synthesis_cell not in (1, 2, 4):
             raise ValueError(f"synthesis_cell must be 1, 2 or 4, not {self.synthesis_cell}")
 
@@ -45,6 +50,17 @@ class NetworkConfig:
     def channels(self) -> list[int]:
         """Width of each scale, finest (1/2) first."""
         return [self.width * 2**scale for scale in range(self.scales)]
+
+    @property
+    def driver_channels(self) -> list[int]:
+        """Width of each level of the driver encoder, finest first."""
+        return self.channels[-self.driver_scales :]
+
+    @property
+    def driver_stride(self) -> int:
+        """By how much the driver encoder's first convolution makes the drawing smaller."""
+        left_out = self.scales - len(self.driver_channels)
+        return self.finest // 2 << left_out
 
     @property
     def resolutions(self) -> list[int]:

@@ -19,7 +19,7 @@ class DriverEncoder(nn.Module):
     Args:
         raster_channels: colours of the landmark drawing.
         channels: width of each level; the drawing is halved ``len(channels) - 1`` times,
-        stride: and once more at the very start, if this is 2.
+        stride: and by this at the very start.
     """
 
     def __init__(self, raster_channels: int, channels: Sequence[int], stride: int = 1) -> None:

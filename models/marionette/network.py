@@ -47,7 +47,9 @@ class MarionetteNetwork(nn.Module):
         coarsest = channels[-1]
         # the drawing comes at half the picture's size: its lines carry no more detail than that
         stride = config.finest // 2
-        self.driver_encoder = DriverEncoder(config.raster_channels, channels, stride)
+        self.driver_encoder = DriverEncoder(
+            config.raster_channels, config.driver_channels, config.driver_stride
+        )
         self.target_encoder = TargetEncoder(config.raster_channels, [*channels, coarsest], stride)
         self.attention = nn.ModuleList(
             ImageAttention(coarsest, coarsest, config.attention_channels)

@@ -96,8 +96,8 @@ class Graphs:
             for width, side in zip(config.channels, config.resolutions, strict=True)
         ]
         pyramid = [_resize(maps, side) for side in config.resolutions]
-        x = self._conv("driver_encoder.stem", _unit(raster), config.finest // 2)
-        for level in range(config.scales - 1):
+        x = self._conv("driver_encoder.stem", _unit(raster), config.driver_stride)
+        for level in range(len(config.driver_channels) - 1):
             x = self._residual(f"driver_encoder.levels.{level}", x, "down")
         mixed = self._conv("enter_driver", _concat(x, pyramid[-1]))
         for block, (key, value) in enumerate(memories):

@@ -41,6 +41,16 @@ def test_only_2_and_4_are_known() -> None:
         replace(CONFIG, finest=3)
     with pytest.raises(ValueError, match="synthesis_cell"):
         replace(CONFIG, synthesis_cell=3)
+    with pytest.raises(ValueError, match="driver_scales"):
+        replace(CONFIG, driver_scales=4)
+
+
+@pytest.mark.parametrize("driver_scales", [0, 1, 2, 3])
+def test_the_driver_encoder_may_begin_coarser(driver_scales: int) -> None:
+    network = MarionetteNetwork(replace(CONFIG, driver_scales=driver_scales)).eval()
+    z_x = network.driver_encoder(torch.rand(1, 3, 32, 32))
+    assert z_x.shape == (1, 32, 8, 8)  # as the coarsest scale is
+    assert len(network.driver_encoder.levels) == (driver_scales or 3) - 1
 
 
 @pytest.mark.parametrize("cell", [1, 2, 4])

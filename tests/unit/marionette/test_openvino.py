@@ -23,7 +23,12 @@ pytest.importorskip("openvino", reason="OpenVINO is optional: pip install 'under
     ("config", "size"),
     [
         (NetworkConfig(width=4, attention_blocks=1, attention_channels=8, finest=4), 256),
-        (NetworkConfig(width=4, attention_blocks=1, attention_channels=8, finest=4, synthesis_cell=4), 256),
+        (
+            NetworkConfig(
+                width=4, attention_blocks=1, attention_channels=8, finest=4, driver_scales=2, synthesis_cell=4
+            ),
+            256,
+        ),
         (NetworkConfig(width=4, attention_blocks=1, attention_channels=8, synthesis_cell=2), 512),
         (NetworkConfig(size=128, width=8, attention_blocks=2, attention_channels=8, scales=2), 512),
     ],
