@@ -1,6 +1,7 @@
 // What a person does and what the server says, turned into messages, media sessions and state.
 
 import { TOKEN_ERRORS } from "./invitation.js";
+import { CameraPace } from "./pace.js";
 import { answerTo, shouldCall, uncalled, unconsented, wantedSessions } from "./policy.js";
 import { directCall } from "./state.js";
 
@@ -18,6 +19,7 @@ const CALL_AGAIN_MS = 2500; // between noticing somebody uncalled and calling: u
 export class Controller {
   constructor({ store, signaling, sessions, media, memory, ask, say }) {
     Object.assign(this, { store, signaling, sessions, media, memory, ask, say });
+    this.pace = new CameraPace();
     this.consented = new Set(memory.get("consented", []));
     this.directAsked = new Set(); // ids of direct requests this person sent or accepted
     this.declined = new Set(); // terminals that declined: not called again unasked
@@ -126,6 +128,7 @@ export class Controller {
     if (message.type === "relay.incoming") this.#asked(message);
     if (message.type === "relay.state" && message.state === "declined" && message.by) this.declined.add(message.by);
     if (message.type === "media.signal") this.sessions.take(message);
+    if (message.type === "media.stats") this.#paced(message);
     if (message.type === "media.ice") this.#renewed(message);
     if (message.type === "media.lost") this.sessions.move(["publish", "subscribe"], 1000 * (message.plays_on_s ?? 0));
     if (message.type === "error") this.#refused(message);
@@ -134,6 +137,11 @@ export class Controller {
   /** New credentials for the relays: for the sessions that are opened from now on. */
   #renewed({ ice_servers: iceServers }) {
     this.sessions.configure({ terminal: this.store.state.terminal, iceServers });
+  }
+
+  /** The worker tells how many pictures of this person it generates. */
+  #paced({ terminal, fps }) {
+    if (terminal === this.store.state.terminal) this.sessions.setFps(this.pace.take(fps));
   }
 
   #welcomed(message) {

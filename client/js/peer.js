@@ -5,7 +5,7 @@ const UNAUTHORISED = 401; // what a TURN server says to wrong or expired credent
 const DISCONNECTED_GRACE_MS = 3000; // Wi-Fi roaming often mends itself within this
 const TO_A_PERSON = { maxBitrate: 1_000_000, maxFramerate: 30 };
 // The worker looks at a face in 192x192 pixels: 480x360 holds more than that, at half of the work of 640x480.
-const TO_THE_WORKER = { maxBitrate: 600_000, maxFramerate: 30 };
+const TO_THE_WORKER = { maxBitrate: 600_000 };
 const LINES_FOR_THE_WORKER = 360;
 
 // What each channel carries: the direction of its video and of its sound.
@@ -39,8 +39,8 @@ export function newSessionId() {
  * sends nothing.
  */
 export class PeerSession {
-  constructor({ channel, peer, id = newSessionId(), iceServers, tracks, send, onTrack, onState }) {
-    Object.assign(this, { channel, peer, id, tracks, send, onTrack, onState });
+  constructor({ channel, peer, id = newSessionId(), iceServers, tracks, fps, send, onTrack, onState }) {
+    Object.assign(this, { channel, peer, id, tracks, fps, send, onTrack, onState });
     this.closed = false;
     this.answered = false;
     this.early = []; // candidates of the other side that came before its description
@@ -109,9 +109,16 @@ export class PeerSession {
   /** Send this track from now on, or nothing. */
   setTrack(kind, track) {
     this.tracks = { ...this.tracks, [kind]: track };
-    const sends = (transceiver) => transceiver.receiver.track.kind === kind && transceiver.direction.startsWith("send");
-    const transceiver = this.pc.getTransceivers().find(sends);
-    if (transceiver) this.#do(() => this.#replace(transceiver.sender, track));
+    const sender = this.#sender(kind);
+    if (sender) this.#do(() => this.#replace(sender, track));
+  }
+
+  /** Send so many of the camera's frames a second from now on (to the worker only). */
+  setFps(fps) {
+    if (fps === this.fps) return;
+    this.fps = fps;
+    const sender = this.#sender("video");
+    if (sender) this.#do(() => this.#encode(sender));
   }
 
   close() {
@@ -122,23 +129,32 @@ export class PeerSession {
     this.pc.close();
   }
 
+  #sender(kind) {
+    const sends = ({ receiver, direction }) => receiver.track.kind === kind && direction.startsWith("send");
+    return this.pc.getTransceivers().find(sends)?.sender;
+  }
+
   #outgoing(kind, sends) {
     return sends ? (this.tracks[kind] ?? null) : null;
   }
 
   async #replace(sender, track) {
     await sender.replaceTrack(track);
-    if (track?.kind !== "video") return;
+    if (track?.kind === "video") await this.#encode(sender);
+  }
+
+  async #encode(sender) {
     const parameters = sender.getParameters();
     if (!parameters.encodings?.length) return; // not negotiated yet: the offer's encoding stands
-    Object.assign(parameters.encodings[0], this.#encoding(track));
+    Object.assign(parameters.encodings[0], this.#encoding(sender.track));
     await sender.setParameters(parameters);
   }
 
   /** How the camera's picture is sent: as small as the worker needs it, or as it is to a person. */
   #encoding(track) {
     if (this.channel !== "publish") return TO_A_PERSON;
-    return { ...TO_THE_WORKER, scaleResolutionDownBy: shrinking(track?.getSettings?.() ?? {}) };
+    const scaleResolutionDownBy = shrinking(track?.getSettings?.() ?? {});
+    return { ...TO_THE_WORKER, maxFramerate: this.fps, scaleResolutionDownBy };
   }
 
   #preferVp8(transceiver) {

@@ -21,6 +21,7 @@ export class MediaSessions {
     this.terminal = "";
     this.iceServers = [];
     this.tracks = { video: null, audio: null };
+    this.fps = 30;
     this.slots = new Map();
   }
 
@@ -102,6 +103,15 @@ export class MediaSessions {
     }
   }
 
+  /** Send the worker so many of the camera's frames a second from now on. */
+  setFps(fps) {
+    this.fps = fps;
+    for (const { session, former } of this.#slotsOf(["publish"])) {
+      session?.setFps(fps);
+      former?.setFps(fps);
+    }
+  }
+
   /** The peer connection in a slot, for its statistics; null when there is none. */
   connection(key) {
     const slot = this.slots.get(key);
@@ -135,6 +145,7 @@ export class MediaSessions {
       iceServers: this.iceServers,
       // A subscription sends nothing, whatever happens in it.
       tracks: slot.channel === "subscribe" ? { video: null, audio: null } : this.tracks,
+      fps: this.fps,
       send: this.send,
       onTrack: (track) => {
         if (slot.session === session) this.onTrack({ slot: slot.key, session: session.id, track });

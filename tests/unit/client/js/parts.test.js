@@ -9,6 +9,7 @@ import { pieces } from "../modules/chat.js";
 import { actionOfKey } from "../modules/controls.js";
 import { between, readReport } from "../modules/figures.js";
 import { arrange, bestGrid } from "../modules/layout.js";
+import { CameraPace } from "../modules/pace.js";
 import { newRoomName, roomFromInput, roomLink } from "../modules/roomname.js";
 import { drawingOf } from "../modules/reactions.js";
 import { forgetTarget, Memory, ownTargets, rememberTarget } from "../modules/storage.js";
@@ -228,4 +229,25 @@ test("values get into sentences, and nothing else does", () => {
   assert.equal(t("stateRinging"), "Calling {name}…");
   assert.equal(t("no such key"), "no such key");
   assert.equal(t("toString"), "toString");
+});
+
+test("no more camera frames are sent than a worker keeps up with, and a few", () => {
+  const pace = new CameraPace();
+  const worker = (most) => pace.take(Math.min(most, pace.fps));
+  assert.equal(worker(30), 30);
+  assert.equal(worker(20), 30); // once may be chance
+  assert.equal(worker(20), 23);
+  for (let i = 0; i < 10; i += 1) assert.equal(worker(20), 23); // and there it stays
+  assert.deepEqual([0, 0, 0].map(() => worker(28)), [30, 30, 30]); // it has less to do: more at once
+});
+
+test("a worker that makes nearly nothing still gets frames enough to come back", () => {
+  const pace = new CameraPace();
+  const sent = [3, 3, 3, 3, 15, 20, 26, 30].map((generated) => pace.take(generated));
+  assert.deepEqual(sent, [30, 15, 15, 15, 20, 26, 30, 30]);
+});
+
+test("a camera slower than asked for does not lower what is asked for below what it gives", () => {
+  const pace = new CameraPace();
+  for (let i = 0; i < 20; i += 1) assert.ok(pace.take(24) >= 24);
 });

@@ -36,6 +36,9 @@ class FakeSession {
   setTrack(kind, track) {
     this.tracks = { ...this.tracks, [kind]: track };
   }
+  setFps(fps) {
+    this.fps = fps;
+  }
   close() {
     this.closed = true;
   }
@@ -248,4 +251,15 @@ test("why no connection could be made stays said while it is tried again, and no
   assert.deepEqual(states.at(-1), ["publish", "connecting", "relay_refused"]);
   made[1].onState("connected", null);
   assert.deepEqual(states.at(-1), ["publish", "connected", null]);
+});
+
+test("the camera's pace is that of what goes to the worker, now and later", () => {
+  media.reconcile([publish, subscribe("ada"), direct("zoe")]);
+  media.setFps(18);
+  assert.deepEqual(made.map(({ channel, fps }) => [channel, fps]), [["publish", 18], ["subscribe", 30], ["direct", 30]]);
+  made[0].onState("failed", "timeout");
+  timers.advance(60_000);
+  const again = made.filter(({ channel }) => channel === "publish").at(-1);
+  assert.notEqual(again, made[0]);
+  assert.equal(again.fps, 18);
 });
