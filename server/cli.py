@@ -21,7 +21,7 @@ from server.loadtest.cli import loadtest
 from server.provenance_command import app as provenance
 
 if TYPE_CHECKING:
-    from server.settings import LoadedSettings
+    from server.settings_sources import LoadedSettings
 
 USAGE_ERROR = 2
 
@@ -217,7 +217,8 @@ def show_settings(
     ] = False,
 ) -> None:
     """List every setting: what it means, its default, its present value and where that came from."""
-    from server.settings import Settings, sample_file, shown
+    from server.settings import Settings
+    from server.settings_sources import sample_file, shown
 
     if sample:
         typer.echo(sample_file(), nl=False)
@@ -281,7 +282,7 @@ def bench_call(
 
 def load(config: Path | None, assignments: list[str] | None, **options: Any) -> LoadedSettings:
     """Settings of all sources; whatever is wrong with them ends the command with a sentence for each."""
-    from server.settings import SettingsError, load_settings
+    from server.settings_sources import SettingsError, load_settings
 
     overrides: dict[str, object] = {}
     for assignment in assignments or []:

@@ -148,7 +148,7 @@ def sheet(
 
 
 def _folder(data_dir: Path | None) -> Path:
-    from server.settings import load_settings
+    from server.settings_sources import load_settings
 
     return (data_dir or load_settings().settings.data_dir) / "templates"
 

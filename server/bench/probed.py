@@ -121,7 +121,7 @@ def run_worker(mode: Mode, generator: str) -> int:
     """A media worker with the settings of its environment, whose inference processes are this module's."""
     from server.inference import host
     from server.serve import run_media_worker
-    from server.settings import load_settings
+    from server.settings_sources import load_settings
 
     host.PROCESS = ("-m", __spec__.name, "inference", mode, generator)
     return run_media_worker(load_settings().settings, child=True)
@@ -130,7 +130,7 @@ def run_worker(mode: Mode, generator: str) -> int:
 def run_signaling() -> int:
     """The signaling server as it is, but one that ends with the benchmark."""
     from server import serve
-    from server.settings import load_settings
+    from server.settings_sources import load_settings
     from server.supervision import die_with_parent
 
     die_with_parent()

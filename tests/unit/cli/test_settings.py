@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from server.settings import Settings, SettingsError, load_settings, sample_file, shown, variable_of
+from server.settings import Settings, variable_of
+from server.settings_sources import SettingsError, load_settings, sample_file, shown
 
 ROOT = Path(__file__).parents[3]
 

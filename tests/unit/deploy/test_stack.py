@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from server.exposure import require_guard
-from server.settings import Settings, load_settings, variable_of
+from server.settings import Settings, variable_of
+from server.settings_sources import load_settings
 from tests.unit.deploy.conftest import ROOT, compose
 
 SECRETS = [

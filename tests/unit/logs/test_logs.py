@@ -132,7 +132,7 @@ def test_the_command_logs_as_it_is_told(tmp_path: Path) -> None:
     """A worker whose signaling cannot be reached says so in JSON."""
     program = (
         "import logging\n"
-        "from server.settings import load_settings\nfrom server.logs import configure_logging\n"
+        "from server.settings_sources import load_settings\nfrom server.logs import configure_logging\n"
         "s = load_settings().settings; configure_logging(s.log_level, 'worker', s.log_format)\n"
         "logging.getLogger('x').info('here')"
     )
