@@ -138,10 +138,11 @@ def _drawn(
     correction: npt.NDArray[np.float32],
 ) -> Picture:
     """The photo warped by both flows (``[h, w, 2]``, ``grid_sample`` units), eyes and mouth drawn over it."""
-    size = len(target.photo)
-    whole = (size, size)
-    flow = cv2.resize(mesh_flow, whole, interpolation=cv2.INTER_LINEAR)
-    flow += cv2.resize(correction, whole, interpolation=cv2.INTER_LINEAR)
-    picture = warp_photo(target.photo, 0.5 * flow)
+    if mesh_flow.shape != correction.shape:
+        size = len(target.photo)
+        mesh_flow, correction = (
+            cv2.resize(flow, (size, size), interpolation=cv2.INTER_LINEAR) for flow in (mesh_flow, correction)
+        )
+    picture = warp_photo(target.photo, 0.5 * (mesh_flow + correction))
     target.plates.draw(picture, shown, with_open_eyes(shown, target.points))
     return picture

@@ -48,10 +48,9 @@ class FacePlates:
 def warp_photo(photo: Picture, flow: Float32) -> Picture:
     """The photo ``[S, S, 3]`` sampled where a flow ``[h, w, 2]`` (units of the crop) points."""
     size = photo.shape[0]
-    scaled = cv2.resize(flow * np.float32(size), (size, size), interpolation=cv2.INTER_LINEAR)
-    warped = cv2.remap(
-        photo, _grid(size) + scaled, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )  # fmt: skip
+    places = cv2.resize(flow * np.float32(size), (size, size), interpolation=cv2.INTER_LINEAR)
+    places += _grid(size)
+    warped = cv2.remap(photo, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(warped, np.uint8)
 
 
