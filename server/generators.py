@@ -45,8 +45,8 @@ GENERATORS: Final[tuple[GeneratorName, ...]] = get_args(GeneratorName)
 SHIPPED: Final = Path(__file__).parents[1] / "models" / "weights" / "generator-lite.safetensors"
 
 #: With more for the network's part of a frame, two people whose browsers run on the same two cores would not
-#: get 20 frames a second: with 11 ms they got 15 to 18, with the mesh warp 27 to 30.
-_QUICK_ENOUGH_S: Final = 0.008
+#: always get 20 frames a second: with 7 ms they got 17 to 22, with the mesh warp 27 to 30.
+_QUICK_ENOUGH_S: Final = 0.006
 _REMEMBERED: Final = "generator-choice.json"
 
 
