@@ -103,6 +103,7 @@ def train_generator(
             bar.update(task, completed=step, description=f"l1 {figures['l1']:.3f}")
 
         trainer.run(show)
+    trainer.processes.end()
     if trainer.processes.main:
         weights = out / "generator.safetensors"
         save_network(trainer.average, weights)

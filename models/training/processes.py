@@ -54,6 +54,17 @@ class Processes:
 
             PartialState().wait_for_everyone()
 
+    def end(self) -> None:
+        """Part, all at once, when there is nothing left to do together.
+
+        Without it the first to end its process cuts the line to the others, which may abort in theirs.
+        """
+        if self.count > 1:
+            from accelerate import PartialState
+
+            self.wait()
+            PartialState().destroy_process_group()
+
     @torch.no_grad()
     def begin_alike(self, module: nn.Module) -> None:
         """Give every process the first one's weights."""

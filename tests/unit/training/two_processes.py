@@ -31,6 +31,7 @@ def main(data: Path, out: Path) -> None:
     mine, other = gather(ended[None])
     assert torch.equal(mine, other), "the processes' networks have drifted apart"
     assert not torch.equal(begun, ended)
+    trainer.processes.end()
     if trainer.processes.main:
         print("trained in", trainer.processes.count, "processes")
 
