@@ -1,6 +1,7 @@
 // How many camera frames a second are sent: the worker's time is not spent on frames that are never shown.
 
-const MOST = 30;
+/** The most frames a second; what is sent until the worker has reported. */
+export const MOST = 30;
 const LEAST = 15;
 const OVERTAKEN = 0.85; // less than this share of the frames sent comes back generated: too many are sent
 const KEPT_UP = 0.93; // more than this: perhaps more would

@@ -147,7 +147,12 @@ export class PeerSession {
     const parameters = sender.getParameters();
     if (!parameters.encodings?.length) return; // not negotiated yet: the offer's encoding stands
     Object.assign(parameters.encodings[0], this.#encoding(sender.track));
-    await sender.setParameters(parameters);
+    try {
+      await sender.setParameters(parameters);
+    } catch (error) {
+      // How large and how often is a wish: the session goes on as it was.
+      console.warn(`media session ${this.channel} ${this.id}:`, error);
+    }
   }
 
   /** How the camera's picture is sent: as small as the worker needs it, or as it is to a person. */

@@ -1,6 +1,7 @@
 // Keeps the media sessions that the call needs: opens them, renews the failed, closes the rest.
 
 import { backoff } from "./backoff.js";
+import { MOST } from "./pace.js";
 import { PeerSession } from "./peer.js";
 import { UNREACHABLE, slotOf } from "./state.js";
 
@@ -21,7 +22,7 @@ export class MediaSessions {
     this.terminal = "";
     this.iceServers = [];
     this.tracks = { video: null, audio: null };
-    this.fps = 30;
+    this.fps = MOST;
     this.slots = new Map();
   }
 

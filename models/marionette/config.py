@@ -54,7 +54,7 @@ class NetworkConfig:
     @property
     def driver_channels(self) -> list[int]:
         """Width of each level of the driver encoder, finest first."""
-        return self.channels[-self.driver_scales :]
+        return self.channels[-self.driver_scales :]  # all of them for 0
 
     @property
     def driver_stride(self) -> int:

@@ -130,5 +130,5 @@ class EdgeTable:
 def smoothstep(x: Float32, low: float, high: float) -> Float32:
     """0 below ``low``, 1 above ``high``, smooth between."""
     t = np.asarray((x - low) * np.float32(1.0 / (high - low)), np.float32)
-    t = np.minimum(np.maximum(t, 0.0), 1.0)  # np.clip takes as long again for its checks, on patches so small
+    t = np.minimum(np.maximum(t, 0.0), 1.0)  # on patches so small np.clip's checks cost more
     return np.asarray(t * t * (3 - 2 * t), np.float32)

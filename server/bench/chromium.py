@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MISSING", "find_chromium", "launch_with_camera"]
 
-MISSING: Final = "no Chromium found; scripts/system_packages.sh browser installs it"
+MISSING: Final = "No Chromium was found; scripts/system_packages.sh browser installs it."
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ARGUMENTS: Final = (
     "--headless=new",

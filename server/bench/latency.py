@@ -122,7 +122,7 @@ class Latency:
         except ImportError:
             raise UserError("Playwright is not installed (pip install 'understudy[dev]').") from None
         if (chromium := find_chromium()) is None:
-            raise UserError(f"{MISSING[0].upper()}{MISSING[1:]}.")
+            raise UserError(MISSING)
         modes: tuple[Mode, ...] = get_args(Mode)
         found: dict[Mode, list[_Found]] = {mode: [] for mode in modes}
         with tempfile.TemporaryDirectory(prefix="understudy-bench-") as name, sync_playwright() as playwright:

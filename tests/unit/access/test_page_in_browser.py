@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,20 +12,18 @@ import pytest
 from aiohttp.test_utils import TestClient
 from playwright.async_api import Browser, Page, async_playwright, expect
 
+from server.bench.chromium import MISSING, find_chromium
 from signaling.app import SIGNALING
 from signaling.tokens import AUDIENCE
 from tests.unit.access.conftest import JOIN_KEY, Start, token
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if path is None:
+    if (path := find_chromium()) is None:
         if os.environ.get("CI"):
-            pytest.fail("no Chromium found; scripts/system_packages.sh browser installs it")
-        pytest.skip("no Chromium found; scripts/system_packages.sh browser installs it")
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=path,

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
-import { preferVp8, shrinking } from "../modules/peer.js";
+import { PeerSession, preferVp8, shrinking } from "../modules/peer.js";
 import { MediaSessions } from "../modules/sessions.js";
 import { FakeTimers } from "./fakes.js";
 
@@ -262,4 +262,29 @@ test("the camera's pace is that of what goes to the worker, now and later", () =
   const again = made.filter(({ channel }) => channel === "publish").at(-1);
   assert.notEqual(again, made[0]);
   assert.equal(again.fps, 18);
+});
+
+test("a browser that refuses another frame rate keeps its session", async (context) => {
+  context.mock.method(console, "warn", () => {});
+  const asked = [];
+  const sender = {
+    track: null,
+    getParameters: () => ({ encodings: [{}] }),
+    setParameters: async ({ encodings }) => {
+      asked.push(encodings[0].maxFramerate);
+      throw new Error("not here");
+    },
+  };
+  globalThis.RTCPeerConnection = class {
+    getTransceivers = () => [{ sender, receiver: { track: { kind: "video" } }, direction: "sendrecv" }];
+    close() {}
+  };
+  const said = [];
+  const options = { iceServers: [], tracks: {}, send: () => {}, onTrack: () => {}, onState: (state) => said.push(state) };
+  const session = new PeerSession({ channel: "publish", fps: 30, ...options });
+  session.setFps(20);
+  await session.work;
+  assert.deepEqual([asked, said, session.closed], [[20], [], false]);
+  session.close();
+  delete globalThis.RTCPeerConnection;
 });
