@@ -1,14 +1,18 @@
-"""MediaPipe's FaceMesh graph without the costly part of its Python wrapper.
+"""MediaPipe's FaceMesh graph without the costly parts of its Python wrapper.
 
 ``FaceMesh.process`` makes a new named tuple class at every frame and parses 478 protocol buffer messages
 one by one: a fifth of the whole search's time. The graph is run here with the same input and its result
 is read from the serialised bytes, which lie in a fixed layout. MediaPipe is pinned to one version, whose
 attributes these are.
+
+The wrapper's graph also hands each frame from thread to thread, several times there and back, and waits
+for a free core each time on a machine that is busy. Here all of it runs on the thread that asks.
 """
 
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +23,11 @@ from models.landmarks.topology import LANDMARK_COUNT
 __all__ = ["FaceMeshGraph"]
 
 _RESULT: Final = "multi_face_landmarks"
+_FINDING: Final = (
+    "facedetectionshortrangecpu__facedetectionshortrange__facedetection__TensorsToDetectionsCalculator"
+    ".min_score_thresh"
+)
+_FOLLOWING: Final = "facelandmarkcpu__ThresholdingCalculator.threshold"
 _FRAME_US: Final = 33_333
 #: One landmark of a serialised NormalizedLandmarkList: its header, then a tag before each coordinate.
 _LANDMARK: Final = np.dtype(
@@ -38,14 +47,14 @@ class FaceMeshGraph:
     def __init__(self, *, still: bool, max_faces: int, min_confidence: float) -> None:
         from mediapipe.python import packet_creator, packet_getter
         from mediapipe.python._framework_bindings import image_frame
-        from mediapipe.python.solutions.face_mesh import FaceMesh
+        from mediapipe.python.solution_base import SolutionBase
 
-        self._mesh: Any = FaceMesh(
-            static_image_mode=still,
-            max_num_faces=max_faces,
-            refine_landmarks=True,
-            min_detection_confidence=min_confidence,
-            min_tracking_confidence=min_confidence,
+        # What FaceMesh(static_image_mode=still, refine_landmarks=True, ...) would ask for.
+        self._mesh: Any = SolutionBase(
+            graph_config=_graph_on_one_thread(),
+            side_inputs={"num_faces": max_faces, "with_attention": True, "use_prev_landmarks": not still},
+            calculator_params={_FINDING: min_confidence, _FOLLOWING: min_confidence},
+            outputs=[_RESULT],
         )
         self._srgb = image_frame.ImageFormat.SRGB
         self._packet = packet_creator.create_image_frame
@@ -71,6 +80,20 @@ class FaceMeshGraph:
     def close(self) -> None:
         """Release the native graph."""
         self._mesh.close()
+
+
+def _graph_on_one_thread() -> Any:
+    """FaceMesh's own graph, run by whoever gives it a picture instead of by threads of its own."""
+    import mediapipe
+    from mediapipe.framework import calculator_pb2
+    from mediapipe.python.solutions import face_mesh  # its imports register the graph's options
+
+    graph = calculator_pb2.CalculatorGraphConfig()
+    graph.ParseFromString(
+        Path(mediapipe.__file__).parents[1].joinpath(face_mesh._BINARYPB_FILE_PATH).read_bytes()
+    )
+    graph.executor.add(type="ApplicationThreadExecutor")
+    return graph
 
 
 def _coordinates(message: bytes) -> npt.NDArray[np.float32]:

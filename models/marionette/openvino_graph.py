@@ -41,7 +41,7 @@ class Graphs:
 
     def __init__(self, config: NetworkConfig, weights: Arrays) -> None:
         self._config = config
-        self._weights = weights
+        self._weights = {**weights, **_by_pixel(weights, config)}
 
     # ------------------------------------------------------------ parts
 
@@ -56,7 +56,7 @@ class Graphs:
         photo, raster = _bytes(size), _bytes(size)
         maps = _floats(1, MESH_MAPS, MAPS_SIZE, MAPS_SIZE)
         name = "target_encoder"
-        x = self._conv(f"{name}.stem", _concat(_signed(photo), _unit(raster)), stride)
+        x = self._conv(f"{name}.stem", _concat(_channels_first(_signed(photo)), _unit(raster)), stride)
         features = []
         for level in range(self._config.scales + 1):
             x = self._residual(f"{name}.down.{level}", x, "down", normalise=False)
@@ -78,7 +78,7 @@ class Graphs:
         return openvino.Model([*memories, *normalised], [photo, raster, maps], "encoder")
 
     def aligner(self, positions: int) -> openvino.Model:
-        """The target in the driver's pose: ``u`` and the learned flow ``[1, h, w, 2]``.
+        """The target in the driver's pose: ``u``, float16, and the learned flow ``[1, h, w, 2]``.
 
         Takes the raster, uint8 ``[1, S/2, S/2, 3]``, mesh maps ``[1, 6, M, M]``, and what :meth:`encoder`
         gives, keys and values of ``positions`` places of all photos, features averaged over the photos.
@@ -104,21 +104,28 @@ class Graphs:
             mixed = self._attention(f"attention.{block}", mixed, key, value)
         u, correction = self._decode(mixed, normalised, pyramid)
         inputs = [raster, maps, *(part for memory in memories for part in memory), *normalised]
-        return openvino.Model([u, _channels_last(correction)], inputs, "aligner")
+        # as float32 OpenVINO would reorder u by a routine that takes ten times as long
+        return openvino.Model([ops.convert(u, "f16"), _channels_last(correction)], inputs, "aligner")
 
     def synthesiser(self, size: int) -> openvino.Model:
-        """From ``u`` and the aligned photo, uint8 ``[1, size, size, 3]``, to the picture, which is alike."""
+        """From ``u`` and the aligned photo to the picture.
+
+        Takes ``u`` as :meth:`aligner` gives it and the photo in cells, bytes ``[1, n, n, 3*cell*cell]`` with
+        ``n = size / cell``: of each pixel of a cell, row by row, the three colours. The picture is alike.
+        """
         fine, cell = self._config.resolutions[0], self._config.synthesis_cell
-        u, photo = _floats(1, self._config.channels[0], fine, fine), _bytes(size)
-        cells = _signed(_cells(photo, cell))
+        side = size // cell
+        u = ops.parameter([1, self._config.channels[0], fine, fine], openvino.Type.f16)
+        photo = ops.parameter([1, side, side, 3 * cell**2], openvino.Type.u8)
+        cells = _signed(photo)
         # joining both maps in memory would take as long as convolving them: each by its part of the weights
-        x = self._conv_parts("decoder.synthesis.0", _resize(u, size // cell), cells)
+        x = self._conv_parts(
+            "decoder.synthesis.0", _resize(ops.convert(u, "f32"), side), _channels_first(cells)
+        )
         x = _silu(self._conv("decoder.synthesis.2", _silu(x)))
-        added = self._conv("decoder.add", x)
-        picture = ops.add(cells, added)
+        picture = ops.add(cells, _channels_last(self._conv("decoder.add", x)))
         whole = ops.round(ops.multiply(ops.add(picture, _value(1.0)), _value(127.5)), "half_to_even")
-        bytes_ = ops.convert(ops.clamp(whole, 0.0, 255.0), "u8")
-        return openvino.Model([_pixels(_channels_last(bytes_), cell)], [u, photo], "synthesiser")
+        return openvino.Model([ops.convert(ops.clamp(whole, 0.0, 255.0), "u8")], [u, photo], "synthesiser")
 
     # ------------------------------------------------------------ modules
 
@@ -207,6 +214,18 @@ class Graphs:
         return ops.constant((encoded @ self._weights[f"{name}.weight"].T)[None])
 
 
+def _by_pixel(weights: Arrays, config: NetworkConfig) -> Arrays:
+    """What reads and adds cells, its channels in the order of bytes instead of colour by colour (torch)."""
+    cell, first = config.synthesis_cell, config.channels[0]
+    order = np.arange(3 * cell**2).reshape(3, cell, cell).transpose(1, 2, 0).ravel()
+    reads, adds = "decoder.synthesis.0.weight", "decoder.add"
+    return {
+        reads: np.concatenate([weights[reads][:, :first], weights[reads][:, first:][:, order]], axis=1),
+        f"{adds}.weight": np.ascontiguousarray(weights[f"{adds}.weight"][order]),
+        f"{adds}.bias": weights[f"{adds}.bias"][order],
+    }
+
+
 # ---------------------------------------------------------------- operations
 
 
@@ -234,8 +253,8 @@ def _side(node: Node) -> int:
     return _shape(node)[2]
 
 
-def _channels_first(pictures: Node) -> Node:
-    return ops.transpose(ops.convert(pictures, "f32"), _whole(0, 3, 1, 2))
+def _channels_first(maps: Node) -> Node:
+    return ops.transpose(maps, _whole(0, 3, 1, 2))
 
 
 def _channels_last(maps: Node) -> Node:
@@ -243,26 +262,12 @@ def _channels_last(maps: Node) -> Node:
 
 
 def _signed(pictures: Node) -> Node:
-    return ops.subtract(ops.multiply(_channels_first(pictures), _value(1 / 127.5)), _value(1.0))
-
-
-def _cells(pictures: Node, cell: int) -> Node:
-    """Bytes ``[1, S, S, 3]`` to ``[1, S/cell, S/cell, 3*cell*cell]``, as torch's ``pixel_unshuffle``."""
-    side = _shape(pictures)[1] // cell
-    apart = ops.reshape(pictures, _whole(1, side, cell, side, cell, 3), False)
-    return ops.reshape(ops.transpose(apart, _whole(0, 1, 3, 5, 2, 4)), _whole(1, side, side, -1), False)
-
-
-def _pixels(cells: Node, cell: int) -> Node:
-    """The inverse of :func:`_cells`."""
-    side = _shape(cells)[1]
-    apart = ops.reshape(cells, _whole(1, side, side, 3, cell, cell), False)
-    whole = side * cell
-    return ops.reshape(ops.transpose(apart, _whole(0, 1, 4, 2, 5, 3)), _whole(1, whole, whole, 3), False)
+    """Bytes as -1..1."""
+    return ops.subtract(ops.multiply(ops.convert(pictures, "f32"), _value(1 / 127.5)), _value(1.0))
 
 
 def _unit(rasters: Node) -> Node:
-    return ops.multiply(_channels_first(rasters), _value(1 / 255.0))
+    return ops.multiply(ops.convert(_channels_first(rasters), "f32"), _value(1 / 255.0))
 
 
 def _rows(maps: Node) -> Node:

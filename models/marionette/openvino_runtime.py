@@ -118,10 +118,13 @@ class OpenVinoRuntime:
 
     def synthesise(self, aligned: Any, photos: Picture) -> Picture:
         """See :class:`models.marionette.runtime.Runtime`."""
-        size = photos.shape[1]
+        size, cell = photos.shape[1], self.config.synthesis_cell
         request = self._model("synthesiser", size, lambda: self._graphs.synthesiser(size))
-        pictures = [_run(request, [u, photo[None]])[0] for u, photo in zip(aligned, photos, strict=True)]
-        return np.concatenate(pictures)
+        pictures = [
+            _pixels(_run(request, [u, _cells(photo, cell)[None]])[0][0], cell)
+            for u, photo in zip(aligned, photos, strict=True)
+        ]
+        return np.stack(pictures)
 
     def _aligner(self, code: _Code) -> Any:
         return self._model("aligner", code.positions, lambda: self._graphs.aligner(code.positions))
@@ -138,3 +141,21 @@ def _run(request: Any, inputs: list[Any]) -> list[Any]:
     """Outputs, copied: the request's own are overwritten by its next run."""
     results = request.infer(inputs, share_inputs=True)
     return [np.array(results[index]) for index in range(len(results))]
+
+
+def _cells(picture: Picture, cell: int) -> Picture:
+    """``[S, S, 3]`` to ``[S/cell, S/cell, 3*cell*cell]``: a cell's pixels row by row."""
+    side = len(picture) // cell
+    return _swapped(picture.reshape(side, cell, side, 3 * cell)).reshape(side, side, -1)
+
+
+def _pixels(cells: Picture, cell: int) -> Picture:
+    """The inverse of :func:`_cells`."""
+    side = len(cells)
+    return _swapped(cells.reshape(side, side, cell, 3 * cell)).reshape(side * cell, side * cell, 3)
+
+
+def _swapped(parts: Picture) -> Picture:
+    """The two middle axes exchanged; the last one's bytes move as one, which takes half the time."""
+    whole = parts.view(f"V{parts.shape[-1]}")
+    return np.ascontiguousarray(whole.swapaxes(1, 2)).view(np.uint8)
