@@ -9,7 +9,7 @@ WORKDIR /src
 RUN python -m venv /opt/understudy
 # The dependencies are a layer of their own: a change of the code does not install them again.
 COPY pyproject.toml ./
-RUN /opt/understudy/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["postgres"], sep="\n")' > requirements.txt
+RUN /opt/understudy/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["postgres"], *p["optional-dependencies"]["openvino"], sep="\n")' > requirements.txt
 
 # pip reads its usual settings from a secret file: docker build --secret id=pip,src=$HOME/.config/pip/pip.conf .
 FROM source AS build-cpu
@@ -46,7 +46,8 @@ COPY deploy/healthcheck.py /usr/local/bin/healthcheck.py
 ENV PATH=/opt/understudy/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     UNDERSTUDY_HOST=127.0.0.1 \
-    UNDERSTUDY_DATA_DIR=/var/lib/understudy
+    UNDERSTUDY_DATA_DIR=/var/lib/understudy \
+    NUMBA_CACHE_DIR=/var/lib/understudy/compiled
 USER understudy
 WORKDIR /var/lib/understudy
 VOLUME /var/lib/understudy

@@ -44,7 +44,9 @@ clean: ## Remove .venv and everything made by a build or a test run
 # Installed anew only when the dependencies or the way of installing change.
 $(INSTALLED): pyproject.toml scripts/create_venv.sh scripts/system_packages.sh
 	@scripts/create_venv.sh $(VENV)
-	$(PIP) --editable .
+	$(PIP) --editable '.[openvino]'
+	@echo 'Compiling what draws faces ...'
+	@$(PYTHON_BIN) -m models.precompile
 	@scripts/system_packages.sh runtime
 	@touch $@
 

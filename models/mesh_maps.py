@@ -12,7 +12,7 @@ import numpy.typing as npt
 from models.landmarks.topology import canonical_face
 from models.mesh_warp.eyes import with_open_eyes
 from models.mesh_warp.flow import FLOW_SIZE, face_flow
-from models.mesh_warp.splats import COARSE, FILL, FINE, STILL, Splats
+from models.mesh_warp.splats import COARSE, FINE, Splats, filled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,20 +40,20 @@ def mesh_maps(photo: Float32, shown: Float32, size: int) -> Float32:
     flow = face_flow(photo, with_open_eyes(shown, photo), size)
     splats = Splats(((shown[:, :2] + 0.5) / size).astype(np.float32), MAPS_SIZE)
     laid = splats.laid(_attributes())
-    coarse = splats.blurred(laid, COARSE)
-    coarse = coarse[..., :3] / (coarse[..., 3:] + np.float32(STILL))
     fine = splats.blurred(laid, FINE)
-    density = fine[..., 3:]
-    where = (fine[..., :3] + np.float32(FILL) * coarse) / (density + np.float32(FILL))
-    maps = np.concatenate([2.0 * flow, where, density / (density + 1.0)], axis=-1)
-    return np.ascontiguousarray(maps.transpose(2, 0, 1), np.float32)
+    where = filled(splats.blurred(laid, COARSE), fine)
+    maps = np.empty((6, MAPS_SIZE, MAPS_SIZE), np.float32)
+    np.multiply(flow.transpose(2, 0, 1), np.float32(2.0), out=maps[:2])
+    maps[2:5] = where.transpose(2, 0, 1)
+    np.divide(fine[..., 3], fine[..., 3] + np.float32(1.0), out=maps[5])
+    return maps
 
 
 @cache
 def _attributes() -> Float32:
-    """``[4, 478]``: coordinates of the average face, and ones to sum the weights themselves."""
-    face = canonical_face().T
-    return np.concatenate([face, np.ones((1, face.shape[1]))]).astype(np.float32)
+    """``[478, 4]``: coordinates of the average face, and ones to sum the weights themselves."""
+    face = canonical_face()
+    return np.concatenate([face, np.ones((len(face), 1))], axis=1).astype(np.float32)
 
 
 def mesh_pyramid(maps: Tensor, resolutions: Sequence[int]) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import cv2
@@ -10,7 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from models.landmarks import topology as face
-from models.mesh_warp.feature_frame import EdgeTable, FeatureFrame, smoothstep
+from models.mesh_warp.eye_pixels import (
+    LOWER_LASHES,
+    U_FROM,
+    U_TO,
+    UPPER_LASHES,
+    V_FROM,
+    V_TO,
+    Eyeball,
+    Lids,
+    paint_eye,
+)  # fmt: skip
+from models.mesh_warp.feature_frame import EdgeTable, FeatureFrame
 
 Picture = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
@@ -20,15 +32,7 @@ EYES: Final = (
     (33, 133, face.RIGHT_EYE_UPPER, face.RIGHT_EYE_LOWER, face.RIGHT_IRIS),
     (362, 263, face.LEFT_EYE_UPPER, face.LEFT_EYE_LOWER, face.LEFT_IRIS),
 )
-# All in eye widths.
-#: Skin that is pulled, above the upper and below the lower lid, and what of it by the lid keeps its size.
-UPPER_SKIN, LOWER_SKIN, MARGIN = 0.34, 0.22, 0.06
-#: Lashes and their shadow inside the opening, which move with the lid.
-UPPER_LASHES, LOWER_LASHES = 0.07, 0.03
-#: Part of the photo around the eye that is kept.
-U_RANGE, V_RANGE = (-0.12, 1.12), (-0.75, 0.6)
-#: Thickness of the line where closed lids meet, and how dark it gets.
-LINE, LINE_SHARE = 0.028, 0.42
+_LIDS: Final = [Lids(left, right, upper, lower, int(iris[0])) for left, right, upper, lower, iris in EYES]
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,12 @@ class EyePlate:
     iris: Float32
     radius: float
 
+    @cached_property
+    def eyeball(self) -> Eyeball:
+        """The same for :func:`paint_eye`."""
+        (left, top), (iris_x, iris_y) = self.corner.tolist(), self.iris.tolist()
+        return Eyeball(self.ball, self.white, self.frame.pixels, left, top, iris_x, iris_y, self.radius)
+
 
 def eye_plates(photo: Picture, landmarks: Float32) -> list[EyePlate | None]:
     """Take both eyes of a photo apart; None for one that lies outside it.
@@ -63,11 +73,11 @@ def eye_plates(photo: Picture, landmarks: Float32) -> list[EyePlate | None]:
     plates: list[EyePlate | None] = []
     for left, right, upper, lower, iris in EYES:
         frame = FeatureFrame.between(landmarks[left], landmarks[right])
-        window = frame.window(U_RANGE, V_RANGE, photo.shape[0])
+        window = frame.window((U_FROM, U_TO), (V_FROM, V_TO), photo.shape[0])
         if window is None:
             plates.append(None)
             continue
-        lids = EdgeTable([frame.to_local(landmarks[upper]), frame.to_local(landmarks[lower])])
+        lids = EdgeTable.through([frame.to_local(landmarks[upper]), frame.to_local(landmarks[lower])])
         corner = np.array([window[1].start, window[0].start], np.float32)
         centre = landmarks[iris[0], :2]
         radius = max(float(np.hypot(*(landmarks[iris[1:], :2] - centre).T).mean()), 1.0)
@@ -145,86 +155,10 @@ def draw_eyes(picture: Picture, shown: Float32, opened: Float32, plates: list[Ey
         opened: what :func:`with_open_eyes` gave for them.
         plates: of the photo.
     """
-    for (left, right, upper, lower, iris), plate in zip(EYES, plates, strict=True):
-        frame = FeatureFrame.between(opened[left], opened[right])
-        window = frame.window(U_RANGE, V_RANGE, picture.shape[0])
-        if window is None or plate is None:
-            continue
-        u, v = frame.local_grid(window)
-        lids = EdgeTable([frame.to_local(points) for points in (opened[upper], opened[lower])])
-        lids_to = EdgeTable([frame.to_local(points) for points in (shown[upper], shown[lower])])
-        index = EdgeTable.index(u)
-        above, below = lids.at(index)
-        to_above, to_below = lids_to.at(index)
-        to_above, to_below = np.minimum(to_above, to_below), np.maximum(to_above, to_below)
-        pixel = 1.0 / max(frame.width, 1.0)
-
-        upper_skin = _pulled(v, above, to_above, -UPPER_SKIN)
-        lower_skin = _pulled(v, below, to_below, LOWER_SKIN)
-        over = _sampled(picture, *frame.to_pixels(u, upper_skin))
-        under = _sampled(picture, *frame.to_pixels(u, lower_skin))
-        seam = 0.5 * (to_above + to_below)
-        share = smoothstep(v - seam, -pixel, pixel)[..., None]
-        skin = over + share * (under - over)
-
-        turn = frame.to_local(shown[iris[0]]) - plate.frame.to_local(plate.iris)
-        ball = _eyeball(plate, u, v, turn)
-        room = to_below - to_above
-        upper_band = np.minimum(UPPER_LASHES, 0.45 * room) + pixel
-        lower_band = np.minimum(LOWER_LASHES, 0.25 * room) + pixel
-        is_open = _ramp((v - to_above) / upper_band) * _ramp((to_below - v) / lower_band)
-        is_open *= smoothstep(room, 0.5 * pixel, 2.5 * pixel)
-        result = skin + is_open[..., None] * (ball - skin)
-
-        # what was the white of the eye is now the lid's edge: lashes make it dark
-        inside = smoothstep(u, 0.0, 0.15) * (1.0 - smoothstep(u, 0.85, 1.0))
-        fall = np.clip((to_above - above) / np.maximum(below - above, 0.05), 0.0, 1.0)
-        thickness = max(LINE, 0.9 * pixel)
-        line = LINE_SHARE * inside * fall * np.exp(-(((v - to_above) / thickness) ** 2))
-        result *= 1.0 - line[..., None]
-        picture[window] = np.rint(np.clip(result, 0, 255)).astype(np.uint8)
+    for lids, plate in zip(_LIDS, plates, strict=True):
+        if plate is not None:
+            paint_eye(picture, _float32(shown), _float32(opened), lids, plate.eyeball)
 
 
-def _pulled(v: Float32, edge: Float32, to_edge: Float32, skin: float) -> Float32:
-    """From where a lid's skin is taken when its edge moves from ``edge`` to ``to_edge``.
-
-    ``skin`` is how far it reaches from the edge, negative upwards. Next to the edge, and inside the
-    opening, it moves as it is; beyond, it is stretched; farther out it stays.
-    """
-    sign = np.float32(1.0 if skin > 0 else -1.0)
-    away = (v - to_edge) * sign  # from the lid's edge into its skin
-    moved = (to_edge - edge) * sign
-    reach = abs(skin)
-    room = np.maximum(reach - MARGIN - moved, 0.03)  # what is left of the skin between margin and end
-    stretched = MARGIN + (away - MARGIN) * ((reach - MARGIN) / room)
-    source = np.where(away < MARGIN, away, np.where(away < MARGIN + room, stretched, away + moved))
-    return np.asarray(edge + sign * source, np.float32)
-
-
-def _eyeball(plate: EyePlate, u: Float32, v: Float32, turn: Float32) -> Float32:
-    """The eyeball at places of the eye's frame, its iris turned by ``turn`` (in eye widths)."""
-    x, y = plate.frame.to_pixels(u, v)
-    x -= plate.corner[0]
-    y -= plate.corner[1]
-    ball = _sampled(plate.ball, x, y)
-    along, across = plate.frame.along, plate.frame.across
-    dx, dy = (turn[0] * along + turn[1] * across).tolist()
-    moved = float(np.hypot(dx, dy))
-    share = min(moved / (0.15 * plate.radius), 1.0)  # at rest the photo itself is shown
-    if share < 0.02:
-        return ball
-    cx, cy = (plate.iris - plate.corner).tolist()
-    distance = np.hypot(x - cx - dx, y - cy - dy) / plate.radius
-    iris = 1.0 - smoothstep(distance, 1.06, 1.24)
-    turned = _sampled(plate.ball, x - np.float32(dx), y - np.float32(dy))
-    white = _sampled(plate.white, x, y)
-    eye = white + iris[..., None] * (turned - white)
-    return np.asarray(ball + share * (eye - ball), np.float32)
-
-
-def _sampled(picture: Picture, x: Float32, y: Float32) -> Float32:
-    return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-
-
-def _ramp(x: Float32) -> Float32:
-    return smoothstep(x, 0.0, 1.0)
+def _float32(landmarks: Float32) -> Float32:
+    return np.ascontiguousarray(landmarks, np.float32)

@@ -10,11 +10,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from models.mesh_warp.pixels import SAMPLES, TABLE_FROM, TABLE_TO, Frame
+
 Float32 = npt.NDArray[np.float32]
 
-#: Samples along a feature in the tables of its edges, and the part of u that they cover.
-SAMPLES: Final = 256
-TABLE_FROM, TABLE_TO = -0.25, 1.25
 _TABLE_AT: Final = np.linspace(TABLE_FROM, TABLE_TO, SAMPLES)
 
 
@@ -48,9 +47,9 @@ class FeatureFrame:
         return float(np.hypot(*self.along))
 
     @cached_property
-    def across(self) -> Float32:
-        """``[2]``, one unit of v, pixels."""
-        return np.array([-self.along[1], self.along[0]], np.float32)
+    def pixels(self) -> Frame:
+        """The same for compiled functions."""
+        return Frame(*self.origin.tolist(), *self.along.tolist())
 
     @cached_property
     def _basis(self) -> Float32:
@@ -100,15 +99,20 @@ class EdgeTable:
     """Heights of a feature's edges along it, looked up for every pixel of a window at once.
 
     Args:
-        edges: chains of points (u, v) ``[P, 2]``; each edge is straight between its points and flat
-            beyond its ends.
+        heights: of each edge, ``[E, SAMPLES]``.
     """
 
-    def __init__(self, edges: Sequence[Float32]) -> None:
-        self.heights = np.empty((len(edges), SAMPLES), np.float32)
-        for heights, edge in zip(self.heights, edges, strict=True):
+    def __init__(self, heights: Float32) -> None:
+        self.heights = heights
+
+    @classmethod
+    def through(cls, edges: Sequence[Float32]) -> EdgeTable:
+        """Of chains of points (u, v) ``[P, 2]``; each edge is straight between its points and flat beyond."""
+        heights = np.empty((len(edges), SAMPLES), np.float32)
+        for row, edge in zip(heights, edges, strict=True):
             u, v = edge[edge[:, 0].argsort()].T
-            heights[:] = np.interp(_TABLE_AT, u, v)
+            row[:] = np.interp(_TABLE_AT, u, v)
+        return cls(heights)
 
     @staticmethod
     def index(u: Float32) -> npt.NDArray[np.intp]:
@@ -119,12 +123,6 @@ class EdgeTable:
     def at(self, index: npt.NDArray[np.intp]) -> list[Float32]:
         """Height of each edge at each place, arrays of the shape of ``index``."""
         return [row[index] for row in self.heights]
-
-    def steepness(self, edge: int, index: npt.NDArray[np.intp]) -> Float32:
-        """How much farther, measured in v, a pixel reaches across a slanting edge than across a level one."""
-        slope = np.gradient(self.heights[edge]) * ((SAMPLES - 1) / (TABLE_TO - TABLE_FROM))
-        smooth = np.convolve(slope, np.full(9, 1 / 9), mode="same")
-        return np.sqrt(1 + np.square(np.clip(smooth, -4, 4))).astype(np.float32)[index]
 
 
 def smoothstep(x: Float32, low: float, high: float) -> Float32:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from models.landmarks import topology as face
 from models.landmarks.geometry import similarity
-from models.mesh_warp.splats import COARSE, FILL, FINE, STILL, Splats
+from models.mesh_warp.splats import COARSE, FINE, Splats, filled
 
 Float32 = npt.NDArray[np.float32]
 
@@ -102,12 +102,9 @@ def mesh_flow(shown: Float32, photo: Float32) -> Float32:
         of the crop; zero in the background and at the crop's edge.
     """
     splats = Splats(shown, FLOW_SIZE)
-    displacement = (photo - shown).T  # [2, N]
-    laid = splats.laid(np.concatenate([displacement, np.ones((1, len(shown)), np.float32)]))
-    coarse = splats.blurred(laid, COARSE)
-    flow = coarse[..., :2] / (coarse[..., 2:] + np.float32(STILL))
-    fine = splats.blurred(laid, FINE)
-    flow = (fine[..., :2] + np.float32(FILL) * flow) / (fine[..., 2:] + np.float32(FILL))
+    displacement = photo - shown
+    laid = splats.laid(np.concatenate([displacement, np.ones((len(shown), 1), np.float32)], axis=1))
+    flow = filled(splats.blurred(laid, COARSE), splats.blurred(laid, FINE))
     against = splats.blurred(laid[..., 2], EXACT) + np.float32(EXACT_STILL)
     for _ in range(CORRECTIONS):
         rest = splats.laid(displacement - _at(flow, shown))
@@ -116,7 +113,7 @@ def mesh_flow(shown: Float32, photo: Float32) -> Float32:
 
 
 def _at(flow: Float32, points: Float32) -> Float32:
-    """Flow ``[size, size, 2]`` at points ``[N, 2]`` (units of the crop), ``[2, N]``."""
+    """Flow ``[size, size, 2]`` at points ``[N, 2]`` (units of the crop), ``[N, 2]``."""
     place = points * np.float32(FLOW_SIZE) - np.float32(0.5)
     x, y = place[None, :, 0], place[None, :, 1]
-    return np.asarray(cv2.remap(flow, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0].T)
+    return np.asarray(cv2.remap(flow, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0])

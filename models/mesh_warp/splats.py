@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.compiled import compiled
+
 Float32 = npt.NDArray[np.float32]
 
 #: Widths of the fine and the coarse splats, as a share of the crop.
@@ -33,7 +35,7 @@ _SPREAD: Final = 1 / 6
 class Splats:
     """Points on a grid of ``size`` cells a side.
 
-    Points farther than a quarter of the grid outside it are left out.
+    Points more than :data:`MARGIN` cells outside it are left out.
 
     Args:
         points: ``[N, 2]`` x, y in units of the grid (0..1).
@@ -42,23 +44,11 @@ class Splats:
 
     def __init__(self, points: Float32, size: int) -> None:
         self.size = size
-        self._side = size + 2 * MARGIN
-        place = points * np.float32(size) + np.float32(MARGIN - 0.5)
-        outside = (place < 0) | (place >= self._side - 1)
-        place[outside.any(1)] = 0.0
-        whole = place.astype(np.intp)
-        px, py = (place - whole).T
-        corner = whole[:, 1] * self._side + whole[:, 0]
-        self._cells = np.concatenate([corner, corner + 1, corner + self._side, corner + self._side + 1])
-        self._shares = np.stack([(1 - px) * (1 - py), px * (1 - py), (1 - px) * py, px * py])
-        if outside.any():
-            self._shares[:, outside.any(1)] = 0.0
+        self._points = np.ascontiguousarray(points, np.float32)
 
     def laid(self, values: Float32) -> Float32:
-        """Each point's values, ``[C, N]``, between the cells around it: ``[side, side, C]`` with margin."""
-        cells = self._side**2
-        maps = [np.bincount(self._cells, (self._shares * value).ravel(), cells) for value in values]
-        return np.stack(maps, axis=-1).astype(np.float32).reshape(self._side, self._side, -1)
+        """Each point's values, ``[N, C]``, between the cells around it: ``[side, side, C]`` with margin."""
+        return _laid(self._points, np.ascontiguousarray(values, np.float32), self.size)
 
     def blurred(self, laid: Float32, width: float) -> Float32:
         """Sum of what was laid down times ``exp(-d^2 / 2 width^2)``: ``[size, size, C]``.
@@ -71,6 +61,49 @@ class Splats:
         blurred = cv2.sepFilter2D(laid, -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
         inner = slice(MARGIN, MARGIN + self.size)
         return np.asarray(blurred[inner, inner].reshape(self.size, self.size, -1), np.float32)
+
+
+@compiled
+def _laid(points: Float32, values: Float32, size: int) -> Float32:
+    side = size + 2 * MARGIN
+    grid = np.zeros((side, side, values.shape[1]), np.float32)
+    one = np.float32(1)
+    for index in range(len(points)):
+        x = points[index, 0] * np.float32(size) + np.float32(MARGIN - 0.5)
+        y = points[index, 1] * np.float32(size) + np.float32(MARGIN - 0.5)
+        if not (0 <= x < side - 1 and 0 <= y < side - 1):
+            continue
+        left, top = int(x), int(y)
+        px, py = x - np.float32(left), y - np.float32(top)
+        for channel in range(values.shape[1]):
+            value = values[index, channel]
+            grid[top, left, channel] += (one - px) * (one - py) * value
+            grid[top, left + 1, channel] += px * (one - py) * value
+            grid[top + 1, left, channel] += (one - px) * py * value
+            grid[top + 1, left + 1, channel] += px * py * value
+    return grid
+
+
+@compiled
+def filled(coarse: Float32, fine: Float32) -> Float32:
+    """Means of what was laid down: of fine splats, and where those do not reach of coarse ones.
+
+    Args:
+        coarse, fine: ``[h, w, C + 1]``, sums of values and, last, of the splats themselves.
+
+    Returns:
+        ``[h, w, C]``, zero far from all points.
+    """
+    height, width, last = fine.shape[0], fine.shape[1], fine.shape[2] - 1
+    means = np.empty((height, width, last), np.float32)
+    for row in range(height):
+        for column in range(width):
+            of_coarse = np.float32(FILL) / (coarse[row, column, last] + np.float32(STILL))
+            share = np.float32(1.0) / (fine[row, column, last] + np.float32(FILL))
+            for channel in range(last):
+                here = fine[row, column, channel] + coarse[row, column, channel] * of_coarse
+                means[row, column, channel] = here * share
+    return means
 
 
 @lru_cache(maxsize=16)

@@ -1,7 +1,8 @@
 """Draws eyes and mouths of many faces at once, on any device: twin of :meth:`FacePlates.draw`.
 
-The same steps as in :mod:`models.mesh_warp.eyes` and :mod:`models.mesh_warp.mouth`, which explain them, over
-whole pictures instead of windows, and with shares in place of branches: what a graph can be captured of.
+The same steps as in :mod:`models.mesh_warp.eye_pixels` and :mod:`models.mesh_warp.mouth_pixels`, which
+explain them, over whole pictures instead of windows, and with shares in place of branches: what a graph can
+be captured of.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import torch
 from torch import Tensor
 
 from models.landmarks import topology as face
-from models.mesh_warp import eyes as eye_parts
-from models.mesh_warp import mouth as mouth_parts
+from models.mesh_warp import eye_pixels as eye_parts
+from models.mesh_warp import mouth_pixels as mouth_parts
 from models.mesh_warp.eyes import EYES, EyePlate
 from models.mesh_warp.mouth import MouthPlate
 from models.mesh_warp.picture import FacePlates
@@ -136,7 +137,9 @@ def _draw_eye(pictures: Tensor, parts: tuple, eye: EyeTensors, shown: Tensor, op
     thickness = (0.9 * pixel).clamp(min=eye_parts.LINE)
     line = eye_parts.LINE_SHARE * inside * fall * torch.exp(-(((v - to_above) / thickness) ** 2))
     result = (result * (1.0 - line[:, None])).clamp(0, 255).round()
-    drawn = frame.window(eye_parts.U_RANGE, eye_parts.V_RANGE, size) & (eye.numbers[:, 7, None, None] > 0)
+    drawn = frame.window((eye_parts.U_FROM, eye_parts.U_TO), (eye_parts.V_FROM, eye_parts.V_TO), size) & (
+        eye.numbers[:, 7, None, None] > 0
+    )
     return torch.where(drawn[:, None], result, pictures)
 
 
@@ -311,5 +314,5 @@ def _index(*chains: np.ndarray, device: torch.device) -> Tensor:
     return _constant(np.concatenate([np.asarray(chain, np.int64) for chain in chains]), device)
 
 
-def _colour(colour: np.ndarray, device: torch.device) -> Tensor:
+def _colour(colour: tuple[float, float, float], device: torch.device) -> Tensor:
     return _constant(np.asarray(colour, np.float32), device)[None, :, None, None]

@@ -46,7 +46,7 @@ def test_the_flow_arrives_at_the_landmarks() -> None:
     for width, weight in ((COARSE, STILL), (FINE, FILL)):
         moved, count = (
             splats.blurred(splats.laid(values), width)
-            for values in ((still - shown)[:, :2].T, np.ones((1, 478), np.float32))
+            for values in ((still - shown)[:, :2], np.ones((478, 1), np.float32))
         )
         two = (moved + weight * two) / (count + weight)
     error, former = (np.abs(x - 0.03).mean() for x in (at, sampled(two, shown[:, :2])[brows, 1]))
@@ -95,11 +95,11 @@ def test_splats_are_the_direct_sum(width: float) -> None:
     """Of Gaussians of that width and height 1, points outside the grid included."""
     random = np.random.default_rng(0)
     points = random.uniform(-0.15, 1.15, (60, 2)).astype(np.float32)
-    values = random.normal(size=(2, 60)).astype(np.float32)
+    values = random.normal(size=(2, 60)).astype(np.float32).T
     splats = Splats(points, FLOW_SIZE)
     at = (np.arange(FLOW_SIZE) + 0.5) / FLOW_SIZE
     squared = (at[None, :, None] - points[:, 0]) ** 2 + (at[:, None, None] - points[:, 1]) ** 2
-    wanted = np.exp(-0.5 * squared / width**2) @ values.T
+    wanted = np.exp(-0.5 * squared / width**2) @ values
     got = splats.blurred(splats.laid(values), width)
     # laying points down between cells shows where a splat is hardly wider than a cell
     assert np.abs(got - wanted).max() < (0.2 if width * FLOW_SIZE < 1.5 else 0.06)
@@ -110,5 +110,5 @@ def test_points_far_outside_leave_the_grid_alone() -> None:
     points = np.array([[0.5, 0.5], [40.0, -3.0], [np.float32(1e9), 0.5]], np.float32)
     alone, all_of_them = (Splats(some, FLOW_SIZE) for some in (points[:1], points))
     np.testing.assert_array_equal(
-        all_of_them.laid(np.ones((1, 3), np.float32)), alone.laid(np.ones((1, 1), np.float32))
+        all_of_them.laid(np.ones((3, 1), np.float32)), alone.laid(np.ones((1, 1), np.float32))
     )

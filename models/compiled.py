@@ -1,0 +1,45 @@
+"""Functions that run as machine code: what works pixel by pixel or point by point in every frame.
+
+On patches of a few thousand pixels NumPy spends its time between its operations. Numba compiles each function
+at its first call and keeps the result beside the source (or in ``NUMBA_CACHE_DIR``, or in the user's cache),
+so that only the first start after an installation takes seconds longer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+from numba.core.caching import FunctionCache
+
+__all__ = ["compiled"]
+
+logger = logging.getLogger(__name__)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Cache(FunctionCache):
+    """Numba's cache; one that cannot be written (a full disk) costs the next start its time, no more."""
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            logger.warning("Compiled functions could not be kept for the next start: %s", error)
+
+
+def compiled(function: Function) -> Function:
+    """Compile a function, without Python's lock; it must keep to what Numba knows of Python and NumPy.
+
+    Division by zero gives infinity or NaN, as in NumPy. No index is checked: what comes from outside has to
+    be brought within bounds first. That is why arithmetic is strict: LLVM's ``nsz`` lets NaN through a clamp.
+    """
+    dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    try:
+        dispatcher._cache = _Cache(function)
+    except RuntimeError:  # no folder at all may be written
+        logger.warning("%s is compiled anew at each start: no folder can be written", function.__qualname__)
+    return cast("Function", dispatcher)
