@@ -43,7 +43,7 @@ def compose(settings: Settings, *, needs_worker: bool) -> web.Application:
             max_uploads=settings.max_uploads,
             mark_text=settings.mark_text if settings.mark_enabled else "",
             size=settings.size,
-            generator=expected(settings.generator, settings.data_dir),
+            generator=expected(settings.generator, settings.data_dir, settings.size),
             room_capacity=settings.room_capacity,
             worker_metrics_urls=metrics_urls,
             ready=worker_is_there if needs_worker else None,

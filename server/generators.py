@@ -45,8 +45,8 @@ GENERATORS: Final[tuple[GeneratorName, ...]] = get_args(GeneratorName)
 SHIPPED: Final = Path(__file__).parents[1] / "models" / "weights" / "generator-lite.safetensors"
 
 #: With more for the network's part of a frame, two people whose browsers run on the same two cores would not
-#: always get 20 frames a second: with 7 ms they got 17 to 22, with the mesh warp 27 to 30.
-_QUICK_ENOUGH_S: Final = 0.006
+#: always get 20 frames a second: with 6 to 7 ms they got 22 to 27, with the mesh warp 27 to 30.
+_QUICK_ENOUGH_S: Final = 0.008
 _REMEMBERED: Final = "generator-choice.json"
 
 
@@ -77,14 +77,14 @@ def load_generator(name: str, data_dir: Path | None = None) -> Callable[[int], G
     return partial(generator, data_dir=data_dir) if generator in (auto, marionette) else generator
 
 
-def expected(name: str, data_dir: Path) -> str:
+def expected(name: str, data_dir: Path, size: int = 256) -> str:
     """What ``auto`` will be, to tell people: remembered, or likely; any other name is itself."""
     if name != "auto":
         return name
     if not SHIPPED.exists():
         return "mesh-warp"
     remembered = _recall(SHIPPED, data_dir)
-    return "marionette" if remembered is None or _quick(remembered) else "mesh-warp"
+    return "marionette" if remembered is None or _quick(remembered, size) else "mesh-warp"
 
 
 def mesh_warp(size: int) -> Generator:
@@ -100,7 +100,7 @@ def marionette(size: int, data_dir: Path | None = None) -> Generator:
     Raises:
         models.marionette.weights.WeightsError: they are not there, or cannot be used.
     """
-    return _network(SHIPPED, data_dir, bounded=False)(size)
+    return _network(SHIPPED, data_dir)(size)
 
 
 def auto(size: int, data_dir: Path | None = None) -> Generator:
@@ -108,7 +108,7 @@ def auto(size: int, data_dir: Path | None = None) -> Generator:
     if not SHIPPED.exists():
         return mesh_warp(size)
     try:
-        return _network(SHIPPED, data_dir, bounded=True)(size)
+        return _network(SHIPPED, data_dir, quick_at=size)(size)
     except _TooSlow as error:
         logger.info("The mesh warp is used: %s", error)
     except Exception:
@@ -122,14 +122,15 @@ def from_weights(path: Path, data_dir: Path | None = None) -> Callable[[int], Ge
     Raises:
         models.marionette.weights.WeightsError: they cannot be used; the message says why.
     """
-    return _network(path, data_dir, bounded=False)
+    return _network(path, data_dir)
 
 
 class _TooSlow(Exception):
     """This machine does not compute the network in time for calls."""
 
 
-def _network(path: Path, data_dir: Path | None, *, bounded: bool) -> Callable[[int], Generator]:
+def _network(path: Path, data_dir: Path | None, *, quick_at: int | None = None) -> Callable[[int], Generator]:
+    """A network's generators by size; with ``quick_at`` only where pictures of that size are quick enough."""
     from models.marionette.selection import make_generator, make_runtime, select_runtime
     from models.marionette.weights import WeightsError, read_weights
 
@@ -139,13 +140,13 @@ def _network(path: Path, data_dir: Path | None, *, bounded: bool) -> Callable[[i
         if remembered is None:
             choice = select_runtime(weights)
             runtime, remembered = choice.runtime, _remember(path, data_dir, choice)
-        elif bounded and not _quick(remembered):
+        elif quick_at is not None and not _quick(remembered, quick_at):
             raise _TooSlow(_sentence(remembered))
         else:
             runtime = make_runtime(remembered["runtime"], weights)
     except (KeyError, RuntimeError) as error:
         raise WeightsError(f"{path} cannot be used: {error}") from None
-    if bounded and not _quick(remembered):
+    if quick_at is not None and not _quick(remembered, quick_at):
         raise _TooSlow(_sentence(remembered))
     return lambda size: make_generator(runtime, size)
 
@@ -153,8 +154,9 @@ def _network(path: Path, data_dir: Path | None, *, bounded: bool) -> Callable[[i
 # ---------------------------------------------------------------- what was found out about this machine
 
 
-def _quick(remembered: dict[str, Any]) -> bool:
-    return float(remembered["frame_s"]) <= _QUICK_ENOUGH_S
+def _quick(remembered: dict[str, Any], size: int) -> bool:
+    # tried out at 256; at 512 synthesis has four times the pixels, all of a frame takes about twice as long
+    return float(remembered["frame_s"]) * (size / 256) <= _QUICK_ENOUGH_S
 
 
 def _sentence(remembered: dict[str, Any]) -> str:

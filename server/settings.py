@@ -226,10 +226,10 @@ class Settings(BaseSettings):
 
     # ---- the picture
     generator: GeneratorName = Field(
-        "mesh-warp",
-        description="What generates the picture: mesh-warp; marionette (the network: backgrounds, necks and "
-        "hair follow better, open mouths and texture are softer); or auto: the network where this machine "
-        "is quick enough for it, else the mesh warp.",
+        "auto",
+        description="What generates the picture: marionette, the network; mesh-warp, which is geometry alone "
+        "and takes half as long (backgrounds, necks and hair do not follow as well, wide open mouths have "
+        "more contrast); or auto: the network where this machine is quick enough for it, else the mesh warp.",
     )
     size: Annotated[Literal[256, 512], BeforeValidator(_whole_number)] = Field(
         256, description="Side of the generated picture in pixels: 256 or 512."

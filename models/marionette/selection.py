@@ -32,7 +32,7 @@ RuntimeName = Literal["cuda", "openvino-bf16", "openvino-f32", "torch"]
 _MEAN_OFF, _MOST_OFF = 0.5, 16
 #: How far frames drawn on a device may be from OpenCV's, in 255ths on average.
 _DRAWN_OFF: Final = 1.0
-_ROUNDS: Final = 5
+_ROUNDS: Final = 8
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,18 @@ def test_a_slow_machine_keeps_the_mesh_warp(
     assert load_generator("marionette", tmp_path)(256).name.startswith("marionette (")
 
 
+def test_what_is_quick_enough_at_256_need_not_be_at_512(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop_in(shipped)
+    load_generator("auto", tmp_path)(256)
+    (remembered,) = tmp_path.glob("*.json")
+    monkeypatch.setattr(generators, "_QUICK_ENOUGH_S", 1.5 * json.loads(remembered.read_text())["frame_s"])
+    for size, name in ((256, "marionette"), (512, "mesh-warp")):
+        assert load_generator("auto", tmp_path)(size).name.split()[0] == name
+        assert expected("auto", tmp_path, size) == name
+
+
 def test_what_is_remembered_may_be_damaged_or_unwritable(shipped: Path, tmp_path: Path) -> None:
     drop_in(shipped)
     data = tmp_path / "data"
