@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-import openvino
-from openvino import opset13 as ops
 
 from models.marionette.config import NetworkConfig
 from models.marionette.flow_units import FLOW_GAIN, GATE_GAIN, MESH_MAPS, RESIDUAL_GAIN, TRUST_BIAS
 from models.marionette.positions import positional_encoding
+from models.marionette.silent_openvino import openvino, ops
 from models.marionette.weights import Arrays
 from models.mesh_maps import MAPS_SIZE
 

@@ -33,7 +33,7 @@ def bf16_is_fast() -> bool:
     Raises:
         ImportError: OpenVINO is not installed.
     """
-    import openvino
+    from models.marionette.silent_openvino import openvino
 
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
@@ -72,9 +72,8 @@ class OpenVinoRuntime:
         *,
         threads: int = 1,
     ) -> None:
-        import openvino
-
         from models.marionette.openvino_graph import Graphs
+        from models.marionette.silent_openvino import openvino
 
         weights = network if isinstance(network, NetworkWeights) else weights_of(network)
         self.config = weights.config

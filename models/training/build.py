@@ -66,6 +66,7 @@ def _run_in_pool(
 def _run_on_ray(
     clips: list[Clip], shards: Path, options: ClipOptions, workers: int | None
 ) -> Iterator[ClipReport]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to its makers
     import ray.data
 
     def process(row: dict[str, Clip]) -> dict[str, ClipReport]:

@@ -111,8 +111,9 @@ def _torch_convolution(threads: int) -> Callable[[], object]:
 
 
 def _openvino_convolution(name: Name, threads: int) -> Callable[[], object]:
-    import openvino
     import torch
+
+    from models.marionette.silent_openvino import openvino
 
     picture = torch.rand(1, _CHANNELS, _SIDE, _SIDE)
     convolution = torch.nn.Conv2d(_CHANNELS, _CHANNELS, 3, padding=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,27 @@ assert generator.generate([target], face).shape == (1, 256, 256, 3)
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_openvino_tells_nobody_that_it_is_used() -> None:
+    """By itself its import starts a thread, which forks a process, which calls Google Analytics."""
+    program = """
+import sys, threading, psutil
+from models.marionette.openvino_runtime import bf16_is_fast
+bf16_is_fast()
+assert sys.modules["openvino_telemetry"] is None
+assert threading.active_count() == 1, threading.enumerate()
+assert psutil.Process().children() == []
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_openvino_is_imported_in_one_place_only() -> None:
+    root = Path(__file__).parents[3]
+    found = [
+        file.relative_to(root).as_posix()
+        for folder in ("models", "server", "signaling")
+        for file in (root / folder).rglob("*.py")
+        if re.search(r"^\s*(import|from) openvino", file.read_text(), re.MULTILINE)
+    ]
+    assert found == ["models/marionette/silent_openvino.py"]
