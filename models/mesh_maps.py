@@ -22,7 +22,13 @@ Float32 = npt.NDArray[np.float32]
 MAPS_SIZE: Final = FLOW_SIZE
 
 
-def mesh_maps(photo: Float32, shown: Float32, size: int) -> Float32:
+def mesh_maps(
+    photo: Float32,
+    shown: Float32,
+    size: int,
+    opened: Float32 | None = None,
+    skull: Float32 | None = None,
+) -> Float32:
     """Maps of how a photo's face has to move.
 
     The flow is the mesh warp's own, so a network that corrects it starts from the mesh warp. Eyes are left
@@ -32,12 +38,14 @@ def mesh_maps(photo: Float32, shown: Float32, size: int) -> Float32:
         photo, shown: landmarks ``[478, 3]`` of the photo and as they are to be shown, in pixels of a picture
             of ``size`` pixels a side.
         size: of the picture.
+        opened: what :func:`models.mesh_warp.eyes.with_open_eyes` gave for them, where it is at hand.
+        skull: what :func:`models.mesh_warp.flow.skull_points` gave for the photo, likewise.
 
     Returns:
         ``[6, MAPS_SIZE, MAPS_SIZE]``: mesh flow (x, y) in ``grid_sample`` units, the average face's
         coordinates at each place of the shown face, and the density of landmarks in 0..1.
     """
-    flow = face_flow(photo, with_open_eyes(shown, photo), size)
+    flow = face_flow(photo, with_open_eyes(shown, photo) if opened is None else opened, size, skull)
     splats = Splats(((shown[:, :2] + 0.5) / size).astype(np.float32), MAPS_SIZE)
     laid = splats.laid(_attributes())
     fine = splats.blurred(laid, FINE)

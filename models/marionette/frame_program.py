@@ -13,7 +13,6 @@ from models.marionette.generator import MarionetteTarget
 from models.marionette.network import MarionetteNetwork, TargetCode
 from models.mesh_maps import mesh_pyramid
 from models.mesh_warp.eyes import eyes_in_frames
-from models.mesh_warp.flow import skull_points
 from models.mesh_warp.tensor_maps import FaceGeometry, moved_faces
 from models.mesh_warp.tensor_plates import EyeTensors, MouthTensors, draw_plates, eye_tensors, mouth_tensors
 from models.mesh_warp.tensors import pixel_grid, sampled
@@ -27,7 +26,7 @@ def target_tensors(target: MarionetteTarget) -> dict[str, Tensor]:
     tensors = {
         "photo": torch.from_numpy(target.photo.transpose(2, 0, 1).copy()),
         "points": torch.from_numpy(target.points),
-        "skull": torch.from_numpy(skull_points(target.points)),
+        "skull": torch.from_numpy(target.skull),
         "eyes": torch.from_numpy(eyes_in_frames(target.points)),
     }
     mouth = mouth_tensors(plates)

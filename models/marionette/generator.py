@@ -15,6 +15,7 @@ from models.landmarks.raster import draw_landmarks
 from models.marionette.runtime import Runtime
 from models.mesh_maps import mesh_maps
 from models.mesh_warp.eyes import with_open_eyes
+from models.mesh_warp.flow import skull_points
 from models.mesh_warp.generator import best_photo
 from models.mesh_warp.picture import FacePlates, to_picture_pixels, warp_photo
 
@@ -32,6 +33,7 @@ class MarionetteTarget:
         landmarks: of the reference photo, ``[478, 3]`` in pixels of the 512 crop.
         photo: the reference photo, ``[size, size, 3]``.
         points: its landmarks in its pixels.
+        skull: points of hair and ears that the flow carries along, ``[P, 3]`` in its pixels.
         plates: its eyes and mouth.
         code: everything else that does not depend on the driver, as the runtime keeps it.
     """
@@ -39,6 +41,7 @@ class MarionetteTarget:
     landmarks: Landmarks
     photo: Picture
     points: npt.NDArray[np.float32]
+    skull: npt.NDArray[np.float32]
     plates: FacePlates
     code: Any
 
@@ -84,14 +87,20 @@ class MarionetteGenerator:
             for face, target in zip(landmarks, own, strict=True)
         ]
         shown = [to_picture_pixels(face, self.size) for face in faces]
+        opened = [with_open_eyes(points, target.points) for target, points in zip(own, shown, strict=True)]
         maps = np.stack(
-            [mesh_maps(target.points, points, self.size) for target, points in zip(own, shown, strict=True)]
+            [
+                mesh_maps(target.points, points, self.size, open_, target.skull)
+                for target, points, open_ in zip(own, shown, opened, strict=True)
+            ]
         )
         rasters = np.stack([_raster(face, self._inner // 2) for face in faces])
         aligned, corrections = self._runtime.align([target.code for target in own], rasters, maps)
         drawn = [
-            _drawn(target, points, mesh[:2].transpose(1, 2, 0), learned)
-            for target, points, mesh, learned in zip(own, shown, maps, corrections, strict=True)
+            _drawn(target, points, open_, mesh[:2].transpose(1, 2, 0), learned)
+            for target, points, open_, mesh, learned in zip(
+                own, shown, opened, maps, corrections, strict=True
+            )
         ]
         return self._runtime.synthesise(aligned, np.stack(drawn))
 
@@ -110,7 +119,7 @@ def encode_photos(runtime: Runtime, images: Picture, landmarks: Landmarks, size:
     reference = np.asarray(landmarks[best], np.float32)
     photo = _resized(images[best], size)
     at = to_picture_pixels(reference, size)
-    return MarionetteTarget(reference, photo, at, FacePlates.of(photo, at), code)
+    return MarionetteTarget(reference, photo, at, skull_points(at), FacePlates.of(photo, at), code)
 
 
 def _runtime_of(network: MarionetteNetwork | Runtime, device: str) -> Runtime:
@@ -134,6 +143,7 @@ def _raster(landmarks: Landmarks, size: int) -> Picture:
 def _drawn(
     target: MarionetteTarget,
     shown: npt.NDArray[np.float32],
+    opened: npt.NDArray[np.float32],
     mesh_flow: npt.NDArray[np.float32],
     correction: npt.NDArray[np.float32],
 ) -> Picture:
@@ -144,5 +154,5 @@ def _drawn(
             cv2.resize(flow, (size, size), interpolation=cv2.INTER_LINEAR) for flow in (mesh_flow, correction)
         )
     picture = warp_photo(target.photo, 0.5 * (mesh_flow + correction))
-    target.plates.draw(picture, shown, with_open_eyes(shown, target.points))
+    target.plates.draw(picture, shown, opened)
     return picture

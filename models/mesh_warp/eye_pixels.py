@@ -65,6 +65,22 @@ class Eyeball(NamedTuple):
 
 
 @compiled
+def set_eye(landmarks: Float32, photo: Float32, lids: Lids, own: Indices) -> None:
+    """Move an eye's landmarks, in place, to where they are in the photo, as seen from the eye's corners.
+
+    Args:
+        landmarks, photo: ``[478, >=2]``, pixels.
+        lids: of this eye.
+        own: which landmarks are the eye's, its corners among them.
+    """
+    here = frame_between(landmarks, lids.left, lids.right)
+    there = frame_between(photo, lids.left, lids.right)
+    for point in own:
+        local = to_local(there, photo[point, 0], photo[point, 1])
+        landmarks[point, 0], landmarks[point, 1] = to_pixels(here, local[0], local[1])
+
+
+@compiled
 def paint_eye(picture: Picture, shown: Float32, opened: Float32, lids: Lids, eyeball: Eyeball) -> None:
     """Set lids and iris as they should be, in place.
 

@@ -21,7 +21,8 @@ from models.mesh_warp.eye_pixels import (
     Eyeball,
     Lids,
     paint_eye,
-)  # fmt: skip
+    set_eye,
+)
 from models.mesh_warp.feature_frame import EdgeTable, FeatureFrame
 
 Picture = npt.NDArray[np.uint8]
@@ -33,6 +34,8 @@ EYES: Final = (
     (362, 263, face.LEFT_EYE_UPPER, face.LEFT_EYE_LOWER, face.LEFT_IRIS),
 )
 _LIDS: Final = [Lids(left, right, upper, lower, int(iris[0])) for left, right, upper, lower, iris in EYES]
+#: All landmarks of each eye.
+_OWN: Final = [np.concatenate([upper, lower, iris]) for _, _, upper, lower, iris in EYES]
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,9 @@ def _completed(
 def eyes_in_frames(photo: Float32) -> Float32:
     """Lids and irises of landmarks ``[478, >=2]``, each in its eye's frame: ``[2, n, 2]``."""
     local = []
-    for left, right, upper, lower, iris in EYES:
+    for (left, right, *_), own in zip(EYES, _OWN, strict=True):
         frame = FeatureFrame.between(photo[left], photo[right])
-        local.append(frame.to_local(photo[np.concatenate([upper, lower, iris])]))
+        local.append(frame.to_local(photo[own]))
     return np.stack(local).astype(np.float32)
 
 
@@ -136,13 +139,9 @@ def with_open_eyes(landmarks: Float32, photo: Float32) -> Float32:
         landmarks: ``[478, >=2]`` as they should be shown, pixels.
         photo: ``[478, >=2]`` of the photo, pixels.
     """
-    opened = landmarks.copy()
-    for left, right, upper, lower, iris in EYES:
-        here = FeatureFrame.between(landmarks[left], landmarks[right])
-        there = FeatureFrame.between(photo[left], photo[right])
-        own = np.concatenate([upper, lower, iris])
-        local = there.to_local(photo[own])
-        opened[own, 0], opened[own, 1] = here.to_pixels(local[:, 0], local[:, 1])
+    opened, photo = np.array(landmarks, np.float32, order="C"), _float32(photo)
+    for lids, own in zip(_LIDS, _OWN, strict=True):
+        set_eye(opened, photo, lids, own)
     return opened
 
 

@@ -105,7 +105,7 @@ def mesh_flow(shown: Float32, photo: Float32) -> Float32:
     displacement = photo - shown
     laid = splats.laid(np.concatenate([displacement, np.ones((len(shown), 1), np.float32)], axis=1))
     flow = filled(splats.blurred(laid, COARSE), splats.blurred(laid, FINE))
-    against = splats.blurred(laid[..., 2], EXACT) + np.float32(EXACT_STILL)
+    against = splats.blurred(laid[..., 2:], EXACT) + np.float32(EXACT_STILL)
     for _ in range(CORRECTIONS):
         rest = splats.laid(displacement - _at(flow, shown))
         flow = flow + splats.blurred(rest, EXACT) / against

@@ -21,7 +21,7 @@ from models.mesh_warp.mouth_pixels import (
     lip_edges,
     nose_length,
     paint_mouth,
-)  # fmt: skip
+)
 
 Picture = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -28,6 +27,8 @@ FILL: Final = 0.02
 
 #: Cells around the grid on which points outside it are laid down too: their splats reach in.
 MARGIN: Final = 16
+#: Cells around the grid that there are: as many as the widest splat reaches.
+_AROUND: Final = 20
 #: What laying a point down between cells adds to the variance of its splat, in cells squared, on average.
 _SPREAD: Final = 1 / 6
 
@@ -56,22 +57,26 @@ class Splats:
         Args:
             laid: what :meth:`laid` gave.
             width: of the splats, in units of the grid; at least half a cell.
+
+        Raises:
+            ValueError: the splats reach farther than there are cells around the grid.
         """
         kernel = blur_kernel(width * self.size)
-        blurred = cv2.sepFilter2D(laid, -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
-        inner = slice(MARGIN, MARGIN + self.size)
-        return np.asarray(blurred[inner, inner].reshape(self.size, self.size, -1), np.float32)
+        if len(kernel) // 2 > _AROUND:
+            raise ValueError(f"splats of {width * self.size:.1f} cells reach farther than {_AROUND}")
+        return _blurred(np.ascontiguousarray(laid), kernel, self.size)
 
 
 @compiled
 def _laid(points: Float32, values: Float32, size: int) -> Float32:
-    side = size + 2 * MARGIN
+    side = size + 2 * _AROUND
+    first, last = np.float32(_AROUND - MARGIN), np.float32(side - 1 - _AROUND + MARGIN)
     grid = np.zeros((side, side, values.shape[1]), np.float32)
     one = np.float32(1)
     for index in range(len(points)):
-        x = points[index, 0] * np.float32(size) + np.float32(MARGIN - 0.5)
-        y = points[index, 1] * np.float32(size) + np.float32(MARGIN - 0.5)
-        if not (0 <= x < side - 1 and 0 <= y < side - 1):
+        x = points[index, 0] * np.float32(size) + np.float32(_AROUND - 0.5)
+        y = points[index, 1] * np.float32(size) + np.float32(_AROUND - 0.5)
+        if not (first <= x < last and first <= y < last):
             continue
         left, top = int(x), int(y)
         px, py = x - np.float32(left), y - np.float32(top)
@@ -82,6 +87,60 @@ def _laid(points: Float32, values: Float32, size: int) -> Float32:
             grid[top + 1, left, channel] += (one - px) * py * value
             grid[top + 1, left + 1, channel] += px * py * value
     return grid
+
+
+@compiled
+def _blurred(laid: Float32, kernel: Float32, size: int) -> Float32:
+    """Across, then down: a row's cells lie side by side, and the CPU adds many of them at once."""
+    channels, reach = laid.shape[2], len(kernel) // 2
+    length, start = size * channels, _AROUND - reach
+    rows = laid.reshape(len(laid), -1)
+    across = np.zeros((size + 2 * reach, length), np.float32)
+    blurred = np.zeros((size, length), np.float32)
+    for row in range(len(across)):
+        _add_taps(across[row], rows[start + row, start * channels :], channels, kernel)
+    down = across.reshape(-1)
+    for row in range(size):
+        _add_taps(blurred[row], down[row * length :], length, kernel)
+    return blurred.reshape(size, size, channels)
+
+
+@compiled
+def _add_taps(sums: Float32, cells: Float32, step: int, kernel: Float32) -> None:
+    """Add to each sum the cells from its place on, ``step`` apart, times the kernel, four in one go."""
+    taps, length = len(kernel), len(sums)
+    for tap in range(0, taps - 3, 4):
+        _add_four(
+            sums,
+            cells[tap * step :][:length],
+            cells[(tap + 1) * step :][:length],
+            cells[(tap + 2) * step :][:length],
+            cells[(tap + 3) * step :][:length],
+            kernel[tap],
+            kernel[tap + 1],
+            kernel[tap + 2],
+            kernel[tap + 3],
+        )
+    for tap in range(taps - taps % 4, taps):
+        rest, weight = cells[tap * step :][:length], kernel[tap]
+        for index in range(length):
+            sums[index] += weight * rest[index]
+
+
+@compiled
+def _add_four(
+    sums: Float32,
+    first: Float32,
+    second: Float32,
+    third: Float32,
+    fourth: Float32,
+    a: np.float32,
+    b: np.float32,
+    c: np.float32,
+    d: np.float32,
+) -> None:
+    for index in range(len(sums)):
+        sums[index] += a * first[index] + b * second[index] + c * third[index] + d * fourth[index]
 
 
 @compiled
