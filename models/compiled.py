@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
+import numpy.typing as npt
 from numba.core.caching import FunctionCache
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "float32", "uint8"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,3 +45,16 @@ def compiled(function: Function) -> Function:
     except RuntimeError:  # no folder at all may be written
         logger.warning("%s is compiled anew at each start: no folder can be written", function.__qualname__)
     return cast("Function", dispatcher)
+
+
+def float32(array: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """An array as compiled functions take it: another type, or one that cannot be written, is copied.
+
+    They would be compiled anew for it, and a call would stand still for seconds.
+    """
+    return np.require(array, np.float32, ["C", "W"])
+
+
+def uint8(array: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    """See :func:`float32`."""
+    return np.require(array, np.uint8, ["C", "W"])

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.compiled import float32, uint8
 from models.landmarks import topology as face
 from models.mesh_warp.eye_pixels import (
     LOWER_LASHES,
@@ -63,7 +64,9 @@ class EyePlate:
     def eyeball(self) -> Eyeball:
         """The same for :func:`paint_eye`."""
         (left, top), (iris_x, iris_y) = self.corner.tolist(), self.iris.tolist()
-        return Eyeball(self.ball, self.white, self.frame.pixels, left, top, iris_x, iris_y, self.radius)
+        return Eyeball(
+            uint8(self.ball), uint8(self.white), self.frame.pixels, left, top, iris_x, iris_y, self.radius
+        )
 
 
 def eye_plates(photo: Picture, landmarks: Float32) -> list[EyePlate | None]:
@@ -139,7 +142,7 @@ def with_open_eyes(landmarks: Float32, photo: Float32) -> Float32:
         landmarks: ``[478, >=2]`` as they should be shown, pixels.
         photo: ``[478, >=2]`` of the photo, pixels.
     """
-    opened, photo = np.array(landmarks, np.float32, order="C"), _float32(photo)
+    opened, photo = np.array(landmarks, np.float32, order="C"), float32(photo)
     for lids, own in zip(_LIDS, _OWN, strict=True):
         set_eye(opened, photo, lids, own)
     return opened
@@ -156,8 +159,4 @@ def draw_eyes(picture: Picture, shown: Float32, opened: Float32, plates: list[Ey
     """
     for lids, plate in zip(_LIDS, plates, strict=True):
         if plate is not None:
-            paint_eye(picture, _float32(shown), _float32(opened), lids, plate.eyeball)
-
-
-def _float32(landmarks: Float32) -> Float32:
-    return np.ascontiguousarray(landmarks, np.float32)
+            paint_eye(picture, float32(shown), float32(opened), lids, plate.eyeball)

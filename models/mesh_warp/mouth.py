@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.compiled import float32, uint8
 from models.landmarks import topology as face
 from models.mesh_warp.feature_frame import EdgeTable, FeatureFrame, smoothstep
 from models.mesh_warp.mouth_pixels import (
@@ -62,7 +63,7 @@ class MouthPlate:
         """The same for :func:`paint_mouth`."""
         nose_u, nose_v = self.nose_base.tolist()
         return Mouth(
-            self.photo,
+            uint8(self.photo),
             self.frame.pixels,
             self.edges.heights,
             self.nose_length,
@@ -78,7 +79,7 @@ class MouthPlate:
 def mouth_plate(photo: Picture, landmarks: Float32) -> MouthPlate:
     """Measure a photo's mouth; ``landmarks`` ``[478, >=2]`` in its pixels."""
     frame = FeatureFrame.between(landmarks[LEFT_CORNER], landmarks[RIGHT_CORNER])
-    landmarks = np.ascontiguousarray(landmarks, np.float32)
+    landmarks = float32(landmarks)
     edges = EdgeTable(lip_edges(frame.pixels, landmarks, _LIPS))
     _, upper, _, _ = edges.at(EdgeTable.index(np.linspace(0.25, 0.75, 11, dtype=np.float32)))
     return MouthPlate(
@@ -103,7 +104,7 @@ def draw_mouth(picture: Picture, shown: Float32, plate: MouthPlate) -> None:
         shown: landmarks ``[478, >=2]`` to be shown, pixels of ``picture``.
         plate: of the photo.
     """
-    paint_mouth(picture, np.ascontiguousarray(shown, np.float32), _LIPS, plate.mouth)
+    paint_mouth(picture, float32(shown), _LIPS, plate.mouth)
 
 
 def _shows(photo: Picture, frame: FeatureFrame, edges: EdgeTable) -> float:

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.compiled import compiled
+from models.compiled import compiled, float32
 
 Float32 = npt.NDArray[np.float32]
 
@@ -45,11 +45,11 @@ class Splats:
 
     def __init__(self, points: Float32, size: int) -> None:
         self.size = size
-        self._points = np.ascontiguousarray(points, np.float32)
+        self._points = float32(points)
 
     def laid(self, values: Float32) -> Float32:
         """Each point's values, ``[N, C]``, between the cells around it: ``[side, side, C]`` with margin."""
-        return _laid(self._points, np.ascontiguousarray(values, np.float32), self.size)
+        return _laid(self._points, float32(values), self.size)
 
     def blurred(self, laid: Float32, width: float) -> Float32:
         """Sum of what was laid down times ``exp(-d^2 / 2 width^2)``: ``[size, size, C]``.
@@ -64,7 +64,7 @@ class Splats:
         kernel = blur_kernel(width * self.size)
         if len(kernel) // 2 > _AROUND:
             raise ValueError(f"splats of {width * self.size:.1f} cells reach farther than {_AROUND}")
-        return _blurred(np.ascontiguousarray(laid), kernel, self.size)
+        return _blurred(float32(laid), kernel, self.size)
 
 
 @compiled

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,9 +15,11 @@ from numba.core import caching
 
 from models.compiled import compiled
 from models.landmarks import topology as face
-from models.mesh_warp.eyes import draw_eyes, eye_plates
+from models.mesh_warp.eye_pixels import paint_eye, set_eye
+from models.mesh_warp.eyes import draw_eyes, eye_plates, with_open_eyes
 from models.mesh_warp.feature_frame import EdgeTable, FeatureFrame
 from models.mesh_warp.mouth import draw_mouth, mouth_plate
+from models.mesh_warp.mouth_pixels import lip_edges, paint_mouth
 from models.mesh_warp.pixels import edge_heights, sampled, table_index, to_local, to_pixels, window_of
 from server.bench.clip import astronaut
 
@@ -81,6 +85,45 @@ def test_impossible_landmarks_stay_inside_the_picture(
         draw_eyes(picture, landmarks, wild, eyes)
         assert (around[:32] == 77).all()
         assert (around[-32:] == 77).all()
+
+
+def test_arrays_of_other_kinds_compile_nothing_anew(portrait: tuple[Picture, np.ndarray]) -> None:
+    """A call would stand still for seconds."""
+    photo, landmarks = portrait
+    draw_mouth(photo.copy(), landmarks, mouth_plate(photo, landmarks))
+    draw_eyes(photo.copy(), landmarks, with_open_eyes(landmarks, landmarks), eye_plates(photo, landmarks))
+    known = [len(function.signatures) for function in (paint_mouth, paint_eye, set_eye, lip_edges)]
+    constant = photo.copy()
+    constant.flags.writeable = False
+    for other in (landmarks.astype(np.float64), np.asfortranarray(landmarks), landmarks[:, :2]):
+        other.flags.writeable = False
+        eyes, mouth = eye_plates(constant, other), mouth_plate(constant, other)
+        draw_mouth(photo.copy(), other, mouth)
+        draw_eyes(photo.copy(), other, with_open_eyes(other, other), eyes)
+    assert [len(f.signatures) for f in (paint_mouth, paint_eye, set_eye, lip_edges)] == known
+
+
+def test_what_is_compiled_at_the_installation_is_all_that_a_frame_needs() -> None:
+    """In a process of its own, where nothing is compiled yet."""
+    program = """
+import numpy as np
+from models.precompile import precompile
+precompile()
+from models.mesh_maps import mesh_maps
+from models.mesh_warp import MeshWarpGenerator, eye_pixels, mouth_pixels, pixels, splats
+from server.bench.clip import astronaut
+modules = (eye_pixels, mouth_pixels, pixels, splats)
+functions = [f for module in modules for f in vars(module).values() if hasattr(f, "signatures")]
+known = [len(f.signatures) for f in functions]
+photo, landmarks = astronaut()
+generator = MeshWarpGenerator(512)
+target = generator.encode_target(photo[None], landmarks[None])
+generator.generate([target], landmarks[None] + np.float32(3))
+mesh_maps(target.points, target.points + np.float32(3), 512)
+assert len(functions) > 15
+assert [len(f.signatures) for f in functions] == known
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
 def test_a_full_disk_costs_the_next_start_its_time_only(
