@@ -8,6 +8,7 @@ from models.generator import TARGET_CROP
 from models.landmarks.topology import canonical_face
 from models.mesh_maps import mesh_maps
 from models.mesh_warp import MeshWarpGenerator
+from models.mesh_warp.mouth import keep_open_mouth
 
 __all__ = ["precompile"]
 
@@ -21,6 +22,7 @@ def precompile() -> None:
     target = generator.encode_target(photo[None], landmarks[None])
     generator.generate([target], landmarks[None])
     mesh_maps(target.points, target.points, 256)
+    keep_open_mouth(target.photo.copy(), target.photo, target.points)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,14 @@ from models.marionette.network import MarionetteNetwork, TargetCode
 from models.mesh_maps import mesh_pyramid
 from models.mesh_warp.eyes import eyes_in_frames
 from models.mesh_warp.tensor_maps import FaceGeometry, moved_faces
-from models.mesh_warp.tensor_plates import EyeTensors, MouthTensors, draw_plates, eye_tensors, mouth_tensors
+from models.mesh_warp.tensor_plates import (
+    EyeTensors,
+    MouthTensors,
+    draw_plates,
+    eye_tensors,
+    kept_mouth,
+    mouth_tensors,
+)
 from models.mesh_warp.tensors import pixel_grid, sampled
 
 __all__ = ["FrameProgram", "target_tensors"]
@@ -89,5 +96,6 @@ class FrameProgram:
         drawn = draw_plates(warped, photos, eyes, mouth, shown, moved.opened)
 
         picture = self._network.decoder.synthesise(aligned.u, (drawn / 127.5 - 1.0).to(precision))
-        whole = ((picture.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        whole = ((picture.float() + 1.0) * 127.5).clamp(0, 255)
+        whole = (whole + kept_mouth(shown, size) * (drawn - whole)).round().to(torch.uint8)
         return whole.permute(0, 2, 3, 1).contiguous()

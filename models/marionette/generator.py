@@ -17,6 +17,7 @@ from models.mesh_maps import mesh_maps
 from models.mesh_warp.eyes import with_open_eyes
 from models.mesh_warp.flow import skull_points
 from models.mesh_warp.generator import best_photo
+from models.mesh_warp.mouth import keep_open_mouth
 from models.mesh_warp.picture import FacePlates, to_picture_pixels, warp_photo
 
 if TYPE_CHECKING:
@@ -102,7 +103,10 @@ class MarionetteGenerator:
                 own, shown, opened, maps, corrections, strict=True
             )
         ]
-        return self._runtime.synthesise(aligned, np.stack(drawn))
+        pictures = self._runtime.synthesise(aligned, np.stack(drawn))
+        for picture, before, points in zip(pictures, drawn, shown, strict=True):
+            keep_open_mouth(picture, before, points)
+        return pictures
 
 
 def encode_photos(runtime: Runtime, images: Picture, landmarks: Landmarks, size: int) -> MarionetteTarget:

@@ -19,6 +19,7 @@ from models.mesh_warp.mouth_pixels import (
     RIGHT_CORNER,
     Lips,
     Mouth,
+    keep_mouth,
     lip_edges,
     nose_length,
     paint_mouth,
@@ -105,6 +106,19 @@ def draw_mouth(picture: Picture, shown: Float32, plate: MouthPlate) -> None:
         plate: of the photo.
     """
     paint_mouth(picture, float32(shown), _LIPS, plate.mouth)
+
+
+def keep_open_mouth(picture: Picture, drawn: Picture, shown: Float32) -> None:
+    """Bring an open mouth back as :func:`draw_mouth` drew it, in place.
+
+    A network that saw few wide open mouths fills them, and the lips, with the pale mean of all it saw there.
+
+    Args:
+        picture: ``[S, S, 3]``, what a network made of ``drawn``.
+        drawn: ``[S, S, 3]``, the warped photo with its mouth drawn.
+        shown: landmarks ``[478, >=2]`` to be shown, pixels.
+    """
+    keep_mouth(picture, uint8(drawn), float32(shown), _LIPS)
 
 
 def _shows(photo: Picture, frame: FeatureFrame, edges: EdgeTable) -> float:

@@ -17,6 +17,7 @@ from models.mesh_warp.pixels import (
     Float32,
     Frame,
     Picture,
+    Window,
     edge_heights,
     frame_between,
     frame_width,
@@ -43,6 +44,8 @@ TEETH_BELOW_SEAM, MOST_TEETH, LEAST_TEETH = 0.065, 0.17, 0.06
 #: Where neighbouring upper teeth meet, from the middle.
 TOOTH_EDGES: Final = (0.0, 0.155, 0.275, 0.38)
 FEATHER = 0.05  # over which the drawn lips go over into the warped photo
+#: How wide open a mouth is when it begins to be kept as it was drawn, and when it is kept wholly.
+KEPT_FROM, KEPT_TO = 0.10, 0.25
 
 
 class Lips(NamedTuple):
@@ -116,9 +119,7 @@ def paint_mouth(picture: Picture, shown: Float32, lips: Lips, mouth: Mouth) -> N
     """
     frame = frame_between(shown, LEFT_CORNER, RIGHT_CORNER)
     edges = lip_edges(frame, shown, lips)
-    # bounded for impossible landmarks
-    top, bottom = max(edges[0].min(), -2.0) - 2 * FEATHER, min(edges[3].max(), 2.0) + 2 * FEATHER
-    window = window_of(frame, -0.1, 1.1, top, bottom, picture.shape[0])
+    window = _window(frame, edges, picture)
     steep_upper, steep_lower = _steepness(edges[1]), _steepness(edges[2])
     pixel = 1.0 / max(frame_width(frame), 1.0)
     # each lip over its edge by a pixel; where the photo shows teeth, not so far
@@ -139,8 +140,7 @@ def paint_mouth(picture: Picture, shown: Float32, lips: Lips, mouth: Mouth) -> N
                 edges[2, at],
                 edges[3, at],
             )
-            mask = smoothstep(v - outer_upper, -FEATHER, 0.0) * smoothstep(outer_lower - v, -FEATHER, 0.0)
-            mask *= smoothstep(u, -0.05, 0.04) * smoothstep(1.0 - u, -0.05, 0.04)
+            mask = _mask(u, v, outer_upper, outer_lower)
             if mask <= 0.0:
                 continue
             gap = inner_lower - inner_upper
@@ -174,6 +174,46 @@ def paint_mouth(picture: Picture, shown: Float32, lips: Lips, mouth: Mouth) -> N
             for channel in range(3):
                 under = picture[y, x, channel]
                 picture[y, x, channel] = round(min(max(under + mask * (drawn[channel] - under), 0.0), 255.0))
+
+
+@compiled
+def keep_mouth(picture: Picture, drawn: Picture, shown: Float32, lips: Lips) -> None:
+    """Bring an open mouth back, in place, as it was drawn.
+
+    Args:
+        picture: ``[S, S, 3]``, what a network made of
+        drawn: ``[S, S, 3]``, which :func:`paint_mouth` painted.
+        shown: landmarks ``[478, >=2]`` that are shown, pixels.
+        lips: which of them the lips are.
+    """
+    frame = frame_between(shown, LEFT_CORNER, RIGHT_CORNER)
+    edges = lip_edges(frame, shown, lips)
+    opened = smoothstep((edges[2] - edges[1]).max(), KEPT_FROM, KEPT_TO)
+    if not opened > 0.0:
+        return
+    window = _window(frame, edges, picture)
+    for y in range(window.top, window.bottom):
+        for x in range(window.left, window.right):
+            u, v = to_local(frame, x, y)
+            at = table_index(u)
+            share = opened * _mask(u, v, edges[0, at], edges[3, at])
+            for channel in range(3):
+                made = picture[y, x, channel]
+                picture[y, x, channel] = round(made + share * (float(drawn[y, x, channel]) - made))
+
+
+@compiled
+def _window(frame: Frame, edges: Float32, picture: Picture) -> Window:
+    """Where lips can be in a picture; bounded for impossible landmarks."""
+    top, bottom = max(edges[0].min(), -2.0) - 2 * FEATHER, min(edges[3].max(), 2.0) + 2 * FEATHER
+    return window_of(frame, -0.1, 1.1, top, bottom, picture.shape[0])
+
+
+@compiled
+def _mask(u: float, v: float, outer_upper: float, outer_lower: float) -> float:
+    """How much of a place is mouth, 0..1: soft at the outer edges of the lips and at the corners."""
+    mask = smoothstep(v - outer_upper, -FEATHER, 0.0) * smoothstep(outer_lower - v, -FEATHER, 0.0)
+    return mask * smoothstep(u, -0.05, 0.04) * smoothstep(1.0 - u, -0.05, 0.04)
 
 
 @compiled

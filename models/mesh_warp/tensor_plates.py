@@ -21,7 +21,7 @@ from models.mesh_warp.mouth import MouthPlate
 from models.mesh_warp.picture import FacePlates
 from models.mesh_warp.tensors import Edges, Frame, sampled, smoothstep
 
-__all__ = ["EyeTensors", "MouthTensors", "draw_plates", "eye_tensors", "mouth_tensors"]
+__all__ = ["EyeTensors", "MouthTensors", "draw_plates", "eye_tensors", "kept_mouth", "mouth_tensors"]
 
 
 class EyeTensors(NamedTuple):
@@ -217,10 +217,25 @@ def _draw_mouth(pictures: Tensor, photos: Tensor, mouth: MouthTensors, shown: Te
     along = smoothstep(u, 0.02, 0.15) * smoothstep(1.0 - u, 0.02, 0.15)
     drawn = drawn * (1.0 - 0.45 * shows * line * meeting * along)[:, None]
 
+    mask = _mouth_mask(u, v, outer_upper, outer_lower)
+    return (pictures + mask[:, None] * (drawn - pictures)).clamp(0, 255).round()
+
+
+def _mouth_mask(u: Tensor, v: Tensor, outer_upper: Tensor, outer_lower: Tensor) -> Tensor:
+    """How much of a place is mouth, 0..1: soft at the outer edges of the lips and at the corners."""
     feather = mouth_parts.FEATHER
     mask = smoothstep(v - outer_upper, -feather, 0.0) * smoothstep(outer_lower - v, -feather, 0.0)
-    mask = mask * smoothstep(u, -0.05, 0.04) * smoothstep(1.0 - u, -0.05, 0.04)
-    return (pictures + mask[:, None] * (drawn - pictures)).clamp(0, 255).round()
+    return mask * smoothstep(u, -0.05, 0.04) * smoothstep(1.0 - u, -0.05, 0.04)
+
+
+def kept_mouth(shown: Tensor, size: int) -> Tensor:
+    """How much :func:`models.mesh_warp.mouth.keep_open_mouth` brings back, ``[B, 1, size, size]`` in 0..1."""
+    frame, edges = _lips(shown)
+    u, v = frame.grid(size)
+    outer_upper, _, _, outer_lower = edges.at(Edges.index(u))
+    widest = (edges.heights[:, 2] - edges.heights[:, 1]).amax(1)[:, None, None]
+    opened = smoothstep(widest, mouth_parts.KEPT_FROM, mouth_parts.KEPT_TO)
+    return (opened * _mouth_mask(u, v, outer_upper, outer_lower))[:, None]
 
 
 def _lips(landmarks: Tensor) -> tuple[Frame, Edges]:

@@ -57,6 +57,7 @@ class Phase:
         learning_rate: at the start; it falls to ``final_rate`` times that along a cosine.
         perceptual, detail, taught_flow, adversarial, feature_matching: weights of the losses; 0 leaves one
             out, but ``detail`` (a window of the face) goes with ``perceptual`` (the whole picture).
+        face: how many times as much as another a pixel of the face counts in L1 and ``perceptual``.
     """
 
     steps: int
@@ -72,6 +73,7 @@ class Phase:
     taught_flow: float = 20.0
     adversarial: float = 0.0
     feature_matching: float = 10.0
+    face: float = 3.0
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ class Trainer:
 
     def _batches(self, phase: Phase, number: int, first: int) -> Iterator[dict[str, Tensor]]:
         """Batches of a phase from the present step on: which samples, depends on seed and step only."""
-        options = SampleOptions(size=phase.size, photos=phase.photos)
+        options = SampleOptions(size=phase.size, photos=phase.photos, face=phase.face)
         together = phase.batch * self.processes.count
         samples = ClipSamples(
             self._people, options, length=phase.steps * together, seed=self.config.seed * 1000 + number

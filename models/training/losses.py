@@ -14,7 +14,7 @@ from torch.nn import functional as F
 Float32 = npt.NDArray[np.float32]
 
 
-def face_weight(landmarks: Float32, size: int, inside: float = 3.0) -> Float32:
+def face_weight(landmarks: Float32, size: int, inside: float) -> Float32:
     """How much each pixel counts: ``inside`` in the face's hull, 1 elsewhere, soft between.
 
     Args:

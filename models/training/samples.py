@@ -33,12 +33,14 @@ class SampleOptions:
         photos: the most target photos; each sample has 1..photos of them, padded to ``photos``.
         far: share of samples whose driver frame is the most different of several from the reference.
         augment: mirror, turn, scale and colour every frame of the sample alike.
+        face: how many times as much as another a pixel of the face counts.
     """
 
     size: int = 128
     photos: int = 1
     far: float = 0.7
     augment: bool = True
+    face: float = 3.0
 
 
 def load_people(folder: Path, splits: Sequence[Split]) -> list[list[ClipShard]]:
@@ -98,7 +100,7 @@ class ClipSamples(Dataset[dict[str, Tensor]]):
                 picture, points = change.apply(picture, points)
             pictures.append(np.asarray(picture, np.uint8))
             landmarks.append(points.astype(np.float32))
-        return collect_sample(pictures, landmarks, options.photos)
+        return collect_sample(pictures, landmarks, options.photos, options.face)
 
     def _choose(self, clip: ClipShard, random: np.random.Generator) -> tuple[int, list[int]]:
         count = len(clip)
@@ -116,7 +118,7 @@ class ClipSamples(Dataset[dict[str, Tensor]]):
 
 
 def collect_sample(
-    pictures: Sequence[Picture], landmarks: Sequence[Float32], photos: int
+    pictures: Sequence[Picture], landmarks: Sequence[Float32], photos: int, face: float
 ) -> dict[str, Tensor]:
     """A sample of the driver's frame (first) and its target photos; see :meth:`ClipSamples.__getitem__`."""
     size = pictures[0].shape[0]
@@ -137,7 +139,7 @@ def collect_sample(
         "photo_rasters": torch.stack(rasters),
         "driver_maps": torch.from_numpy(mesh_maps(pixels[1], pixels[0], size)),
         "photo_maps": torch.from_numpy(np.stack([mesh_maps(photo, pixels[1], size) for photo in pixels[1:]])),
-        "weight": torch.from_numpy(face_weight(landmarks[0] * size, size))[None],
+        "weight": torch.from_numpy(face_weight(landmarks[0] * size, size, face))[None],
     }
 
 

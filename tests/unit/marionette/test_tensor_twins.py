@@ -15,9 +15,17 @@ from models.landmarks import topology as face
 from models.mesh_maps import mesh_maps
 from models.mesh_warp.eyes import eyes_in_frames, with_open_eyes
 from models.mesh_warp.flow import skull_points
+from models.mesh_warp.mouth import keep_open_mouth
 from models.mesh_warp.picture import FacePlates, to_picture_pixels, warp_photo
 from models.mesh_warp.tensor_maps import FaceGeometry, moved_faces
-from models.mesh_warp.tensor_plates import EyeTensors, MouthTensors, draw_plates, eye_tensors, mouth_tensors
+from models.mesh_warp.tensor_plates import (
+    EyeTensors,
+    MouthTensors,
+    draw_plates,
+    eye_tensors,
+    kept_mouth,
+    mouth_tensors,
+)
 from models.mesh_warp.tensors import pixel_grid, sampled
 from server.targets.store import TargetStore
 
@@ -134,6 +142,22 @@ def test_eyes_and_mouth(size: int, faces: list[tuple[np.ndarray, np.ndarray]]) -
         assert (np.abs(drawn - still.permute(1, 2, 0).numpy()) > 2).mean() > 2e-3  # something was drawn
         assert off.max() <= 6
         assert (off > 2).mean() < 1e-3
+
+
+def test_an_open_mouth_is_kept_and_nothing_else(faces: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    drawn, made = (np.full((256, 256, 3), value, np.uint8) for value in (40, 200))
+    for case, open_ in (("still", False), ("speaking", True)):
+        shown = to_picture_pixels(posed(faces[1][1], case), 256)
+        picture = made.copy()
+        keep_open_mouth(picture, drawn, shown)
+        kept = kept_mouth(torch.from_numpy(shown)[None], 256)[0, 0].numpy()
+        np.testing.assert_allclose(picture[..., 0], np.rint(200 - 160 * kept), atol=1)
+        x, y = shown[[13, 14], :2].mean(0).round().astype(int)
+        assert picture[y, x].tolist() == ([40] * 3 if open_ else [200] * 3)
+        outside = np.ones((256, 256), np.uint8)
+        lips = shown[[*face.LIP_OUTER_UPPER, *face.LIP_OUTER_LOWER[::-1]], :2].round().astype(np.int32)
+        cv2.fillPoly(outside, [lips], 0)
+        assert (picture[cv2.erode(outside, np.ones((15, 15), np.uint8)) > 0] == 200).all()
 
 
 def test_an_eye_outside_the_photo_is_left_alone(faces: list[tuple[np.ndarray, np.ndarray]]) -> None:

@@ -126,6 +126,16 @@ def test_samples_depend_on_seed_and_index_alone(data: Path) -> None:
     assert not torch.equal(first[7]["driver"], first[8]["driver"])
 
 
+def test_the_face_counts_as_often_as_asked(data: Path) -> None:
+    people = load_people(data, ["train", "dev"])
+    for face in (1.0, 8.0):
+        options = SampleOptions(size=64, augment=False, face=face)
+        sample = ClipSamples(people, options, length=1, seed=1)[0]
+        nose, corner = (sample["driver_landmarks"][1] * 64).int().tolist(), (0, 0)
+        assert sample["weight"][0, nose[1], nose[0]] == pytest.approx(face, rel=0.02)
+        assert sample["weight"][0, corner[1], corner[0]] == 1.0
+
+
 def test_mirrored_landmarks_lie_on_the_mirrored_face(data: Path) -> None:
     """Left stays left of right in every augmented sample: the permutation goes with the picture."""
     people = load_people(data, ["train", "dev"])
