@@ -330,7 +330,7 @@ class Media:
             call = terminal.call("video", "reenacted")
             group = [terminal] if call is None else list(call.members.values())
             try:
-                worker = self._workers.choose(len(group))
+                worker = self._choose(len(group))
             except Refusal:
                 terminal.unserved = True
                 raise
@@ -341,11 +341,36 @@ class Media:
         else:
             assert terminal.room is not None
             calling = terminal.room.shared_call("video") is not None
-            if worker.full and calling:
+            if worker.full and calling and not self._vacate([worker], 1):
                 raise Refusal(ErrorCode.WORKER_BUSY, "The media worker of this call is full.")
             if worker.full or (worker.draining and not calling):
                 worker = self._move(terminal.room, worker)
         self._give(terminal, worker)
+
+    def _choose(self, places: int) -> Worker:
+        """A worker that takes these many more, if need be in the places of terminals that seem to be gone.
+
+        Raises:
+            Refusal: ``worker_unavailable`` or ``worker_busy``.
+        """
+        try:
+            return self._workers.choose(places)
+        except Refusal:
+            if not self._vacate(self._state.workers.values(), places):
+                raise
+            return self._workers.choose(places)
+
+    def _vacate(self, workers: Iterable[Worker], places: int) -> bool:
+        """Free up to so many places of one worker; those who held them publish anew if they come back."""
+        takers = [worker for worker in workers if worker.connection is not None and not worker.draining]
+        left = {w.id: [t for t in w.drivers.values() if t.abandoned] for w in takers}
+        worker = max(takers, key=lambda w: len(left[w.id]), default=None)
+        if worker is None or not left[worker.id]:
+            return False
+        for terminal in left[worker.id][:places]:
+            self._uproot(terminal)
+            worker.load = max(0.0, worker.load - 1 / worker.capacity)  # until its next report says so itself
+        return not worker.full
 
     def _give(self, terminal: Terminal, worker: Worker) -> None:
         """Give a terminal without a worker to this one."""

@@ -78,6 +78,15 @@ class Terminal:
     def presence(self) -> Presence:
         return "online" if self.lost_at is None else "away"
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether it holds a place at a worker but is away, and no pictures come from its camera either.
+
+        So looks a closed tab. Without signaling alone, a call goes on.
+        """
+        silent = self.status is not None and self.status.state == "no_video"
+        return self.lost_at is not None and self.worker is not None and silent
+
     def calls(self) -> Iterator[Call]:
         """The calls it is in: at most the room's reenacted one, the room's text call and one direct call."""
         if self.room is not None:

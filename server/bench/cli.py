@@ -25,7 +25,12 @@ PlotOption = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE", help="Draw the figures: PNG, WebP, SVG or PDF.")
 ]
 GeneratorOption = Annotated[
-    Name, typer.Option("--generator", "-g", help="Which one; a network's name is its runtime's.")
+    Name | None,
+    typer.Option(
+        "--generator",
+        "-g",
+        help="Which one; a network's name is its runtime's. If left out, what calls have here.",
+    ),
 ]
 FramesOption = Annotated[int, typer.Option("--frames", min=10, help="Frames that are measured.")]
 
@@ -40,7 +45,7 @@ def single_threaded_algebra() -> None:
 @app.command("frame")
 def frame(
     size: SizeOption = 256,
-    generator: GeneratorOption = Name.MESH_WARP,
+    generator: GeneratorOption = None,
     frames: FramesOption = 200,
     json_file: JsonOption = None,
     compare: CompareOption = None,
@@ -54,11 +59,12 @@ def frame(
     from server.bench.stages import time_frame
 
     before = read_former(compare)
-    made = make_generator(_here([generator])[0], _checked(size))
+    name = _one(generator)
+    made = make_generator(name, _checked(size))
     with _Bar() as bar:
         times = time_frame(made, frames=frames, progress=bar.share)
-    show("step", times, before)
-    write(json_file, {"results": times})
+    show(f"step ({name})", times, before)
+    write(json_file, {"generator": name, "results": times})
 
 
 @app.command("landmarks")
@@ -120,7 +126,7 @@ def generator(
 
 @app.command("batching")
 def batching(
-    generator: GeneratorOption = Name.MESH_WARP,
+    generator: GeneratorOption = None,
     drivers: Annotated[
         str, typer.Option("--drivers", help="Numbers of drivers, each measured by itself.")
     ] = "1,2,4,8,16,32,64",
@@ -148,21 +154,21 @@ def batching(
     from server.bench.results import write
 
     before = read_former(compare)
-    loads = _numbers(drivers, "--drivers")
+    loads, name = _numbers(drivers, "--drivers"), _one(generator)
     with _Bar() as bar:
-        benchmark = Batching(_here([generator])[0], _checked(size), loads, seconds, fps, bar.update)
+        benchmark = Batching(name, _checked(size), loads, seconds, fps, bar.update)
         rows = asyncio.run(benchmark.run())
     show(rows, before)
-    write(json_file, {"generator": generator, "size": size, "fps": fps, "rows": rows})
+    write(json_file, {"generator": name, "size": size, "fps": fps, "rows": rows})
     if plot is not None:
         from server.bench.plots import plot_batching
 
-        plot_batching(rows, plot, title=f"{generator}, {size} pixels, cameras at {fps:g} frames a second")
+        plot_batching(rows, plot, title=f"{name}, {size} pixels, cameras at {fps:g} frames a second")
 
 
 @app.command("latency")
 def latency(
-    generator: GeneratorOption = Name.MESH_WARP,
+    generator: GeneratorOption = None,
     size: SizeOption = 256,
     seconds: Annotated[float, typer.Option("--seconds", min=2, help="Of each measurement.")] = 15.0,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns of identity and generator.")] = 2,
@@ -182,15 +188,14 @@ def latency(
     from server.bench.latency_report import show_latency
     from server.bench.results import read_former, write
 
-    before = read_former(compare)
+    before, name = read_former(compare), _one(generator)
     with _Bar() as bar:
         bar.update("starting the service as it is", 0.0)
         start = measure_start()
-        made = _here([generator])[0]
-        rows = Latency(made, _checked(size), seconds, rounds, bar.update).run()
+        rows = Latency(name, _checked(size), seconds, rounds, bar.update).run()
     show_latency(rows, start, before)
     results = [{"name": row.mode, "batch": 1, "p50_ms": row.p50_ms} for row in rows]
-    write(json_file, {"generator": generator, "start": start, "rows": rows, "results": results})
+    write(json_file, {"generator": name, "start": start, "rows": rows, "results": results})
 
 
 @app.command("all")
@@ -283,6 +288,13 @@ def _numbers(text: str, option: str) -> list[int]:
     except ValueError:
         raise typer.BadParameter(f"{option} {text}: write numbers, as 1,4,16.") from None
     return numbers
+
+
+def _one(name: Name | None) -> Name:
+    """The one that was asked for, or what calls have on this machine."""
+    from server.bench.networks import usual
+
+    return usual() if name is None else _here([name])[0]
 
 
 def _here(names: list[Name]) -> list[Name]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from server.bench.batching import Batching, BatchingRow
 from server.bench.call import CallBenchmark, Row
-from server.bench.networks import Name, make_generator
+from server.bench.networks import Name, make_generator, usual
 from server.bench.results import Times
 from server.errors import UserError
 from server.settings import Settings
@@ -133,4 +133,4 @@ class Everything:
 
         start = measure_start()
         seconds, rounds = (4.0, 1) if self.quick else (15.0, 2)
-        return {"start": start, "rows": Latency(Name.MESH_WARP, self.size, seconds, rounds).run()}
+        return {"start": start, "rows": Latency(usual(), self.size, seconds, rounds).run()}

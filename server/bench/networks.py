@@ -26,6 +26,7 @@ __all__ = [
     "openvino_bf16",
     "openvino_f32",
     "torch_f32",
+    "usual",
 ]
 
 
@@ -129,3 +130,12 @@ def installed(names: Sequence[Name]) -> list[Name]:
 
     openvino = find_spec("openvino") is not None
     return [name for name in names if openvino or not name.startswith("openvino")]
+
+
+def usual() -> Name:
+    """What generates in calls on this machine, unless a service's self-test finds it too slow."""
+    if Name.OPENVINO_F32 not in installed(list(Name)):
+        return Name.MESH_WARP
+    from models.marionette.openvino_runtime import bf16_is_fast
+
+    return Name.OPENVINO_BF16 if bf16_is_fast() else Name.OPENVINO_F32

@@ -38,6 +38,7 @@ from signaling.protocol import (
     WorkerStats,
     WorkerStatus,
 )
+from signaling.vocabulary import DriverState
 from tests.unit.signaling.calling import accept, call
 from tests.unit.signaling.world import Client, FakeWorker, World, offer
 
@@ -58,6 +59,10 @@ def served(world: World, client: Client) -> str | None:
 
 def load(world: World, worker: FakeWorker, load: float = 0.0, draining: bool = False) -> None:
     world.say(worker, WorkerLoad(drivers=0, load=load, draining=draining))
+
+
+def status(world: World, worker: FakeWorker, client: Client, state: DriverState) -> None:
+    world.say(worker, WorkerStatus(terminal=client.terminal, state=state))
 
 
 # ---------------------------------------------------------------- publishing
@@ -170,6 +175,52 @@ def test_closing_gives_the_place_back() -> None:
     assert not ada.errors
     world.publish(bob)
     assert served(world, bob) == "w1"
+
+
+def test_who_seems_to_be_gone_makes_room() -> None:
+    """A closed tab: away, and no pictures from its camera. Either alone may be a call that goes on."""
+    world = World()
+    worker = world.worker(capacity=2)
+    ada, bob, eve, joe = (world.client() for _ in range(4))
+    world.publish(ada)
+    world.publish(bob)
+    load(world, worker, 1.0)
+    status(world, worker, ada, "live")
+    status(world, worker, bob, "no_video")
+    world.lose(ada)
+    world.publish(eve)
+    assert eve.errors == ["worker_busy"], "ada's pictures still come, and bob is there"
+    status(world, worker, ada, "no_video")
+    world.publish(eve)
+    assert (len(eve.errors), served(world, eve), served(world, bob)) == (1, "w1", "w1")
+    assert DriverGone(terminal=ada.terminal) in worker.log
+    world.publish(joe)
+    assert joe.errors == ["worker_busy"], "one place was free, and is taken"
+    world.resume(ada)
+    assert ada.all(WorkerGone), "it has to publish anew"
+    world.publish(ada, "p2")
+    assert ada.errors == ["worker_busy"]
+    world.send(bob, CloseMedia(session="p1"))
+    load(world, worker, 0.5)
+    world.publish(ada, "p2")
+    assert served(world, ada) == "w1"
+
+
+def test_who_seems_to_be_gone_makes_room_in_a_running_call() -> None:
+    world = World()
+    worker = world.worker(capacity=2)
+    ada, bob, eve = call(world, 3)
+    gone = world.client()
+    for client in (ada, gone):
+        world.publish(client)
+    status(world, worker, gone, "no_video")
+    world.publish(bob)
+    assert bob.errors == ["worker_busy"]
+    world.lose(gone)
+    world.publish(bob)
+    assert (bob.errors[1:], served(world, bob)) == ([], "w1")
+    world.publish(eve)
+    assert eve.errors == ["worker_busy"]
 
 
 def test_recalibrating() -> None:

@@ -322,8 +322,14 @@ class SignalingMachine(RuleBasedStateMachine):
         if worker is not None:
             self.world.say(worker, WorkerLoad(drivers=0, load=load, draining=draining))
 
-    @rule(index=INDEX, about=INDEX, session=SESSIONS, what=st.integers(0, 4))
-    def report(self, index: int, about: int, session: str, what: int) -> None:
+    @rule(
+        index=INDEX,
+        about=INDEX,
+        session=SESSIONS,
+        what=st.integers(0, 4),
+        state=st.sampled_from(["live", "no_video"]),
+    )
+    def report(self, index: int, about: int, session: str, what: int, state: Any) -> None:
         """True and false reports: of terminals it serves and of others, of sessions there are and not."""
         worker = self.worker(index)
         if worker is None:
@@ -332,7 +338,7 @@ class SignalingMachine(RuleBasedStateMachine):
         messages: list[Any] = [
             WorkerSignal(terminal=terminal, session=session, channel="publish"),
             WorkerSignal(terminal=terminal, session=session, channel="subscribe", peer=self.terminal(0)),
-            WorkerStatus(terminal=terminal, state="live"),
+            WorkerStatus(terminal=terminal, state=state),
             WorkerStats(terminal=terminal, generator="g", fps=30, frame_ms=1, age_ms=2, size=256),
             WorkerError(terminal=terminal, code=ErrorCode.MEDIA_FAILED, message="No.", session=session),
         ]
@@ -407,7 +413,7 @@ def arguments(name: str, rng: Random) -> dict[str, Any]:
             "instance": rng.choice(["i1", "i1", "i2", None]),
         },
         "load": {"load": rng.choice([0.0, 0.5, 1.0]), "draining": rng.random() < 0.3},
-        "report": {"what": rng.randrange(5)},
+        "report": {"what": rng.randrange(5), "state": rng.choice(["live", "no_video"])},
     }
     common = {
         "index": index(),
