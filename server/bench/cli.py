@@ -92,9 +92,7 @@ def generator(
         typer.Option("--generator", "-g", help="Which ones; a network's name is its runtime's."),
     ] = None,
     size: SizeOption = 256,
-    batches: Annotated[
-        str, typer.Option("--batch", help="Batch sizes, as 1,4,16; more than 1 only where it pays.")
-    ] = "1",
+    batches: Annotated[str, typer.Option("--batch", help="Frames generated together, as 1,4,16.")] = "1",
     rounds: Annotated[int, typer.Option("--rounds", min=3, help="Frames of each.")] = 30,
     threads: Annotated[
         int, typer.Option("--threads", min=1, help="Of the runtime; the inference process gives it 1.")
@@ -104,7 +102,7 @@ def generator(
 ) -> None:
     """Generators by themselves, with every runtime that is installed, each in a process of its own.
 
-    Networks are untrained, of `lite.yaml`'s size: what they cost does not depend on what they learned.
+    Networks have the shipped weights. Runtimes that do not batch make the frames of a batch one by one.
 
     - **of peak**: the network's operations in a whole frame's time (drawing and conversions are in the time),
       of what a large convolution reaches in the same runtime, precision, number of threads and process

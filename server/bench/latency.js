@@ -5,22 +5,25 @@
   const BITS = 12;
   const STRIP = 1 / 24; // height of the strip of blocks, as a share of the picture's
 
-  const canvas = document.createElement("canvas");
-  canvas.width = BLOCKS * 8;
-  canvas.height = 1;
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-
-  /** The number on a picture; -1 where there is none that can be read. */
-  const numberOf = (video) => {
-    const row = Math.round((video.videoHeight * STRIP) / 2);
-    context.drawImage(video, 0, row, video.videoWidth, 1, 0, 0, canvas.width, 1);
-    const { data } = context.getImageData(0, 0, canvas.width, 1);
-    const bits = [];
-    for (let block = 0; block < BLOCKS; block += 1) bits.push(data[4 * (8 * block + 4) + 1] > 126 ? 1 : 0);
-    const digits = bits.slice(2, 2 + BITS);
-    const check = digits.reduce((sum, bit) => sum + bit, 0) % 4;
-    if (bits[0] !== 1 || bits[1] !== 0 || 2 * bits[BLOCKS - 2] + bits[BLOCKS - 1] !== check) return -1;
-    return digits.reduce((number, bit) => 2 * number + bit, 0);
+  /** The number on a picture; -1 where there is none that can be read. Two rows of its brightness are copied. */
+  const numberOf = async (video) => {
+    const frame = new VideoFrame(video);
+    try {
+      const { width, height } = frame.visibleRect;
+      const rows = new Uint8Array(4 * width * 2);
+      const row = 2 * Math.floor((height * STRIP) / 4);
+      const [brightness] = await frame.copyTo(rows, { rect: { x: 0, y: row, width, height: 2 } });
+      const bits = [];
+      for (let block = 0; block < BLOCKS; block += 1) {
+        bits.push(rows[brightness.offset + Math.floor(((block + 0.5) * width) / BLOCKS)] > 126 ? 1 : 0);
+      }
+      const digits = bits.slice(2, 2 + BITS);
+      const check = digits.reduce((sum, bit) => sum + bit, 0) % 4;
+      if (bits[0] !== 1 || bits[1] !== 0 || 2 * bits[BLOCKS - 2] + bits[BLOCKS - 1] !== check) return -1;
+      return digits.reduce((number, bit) => 2 * number + bit, 0);
+    } finally {
+      frame.close();
+    }
   };
 
   const seen = { camera: [], remote: [] }; // [number, milliseconds since 1970], each number's first frame
@@ -29,9 +32,9 @@
     if (video.followedAs) return;
     video.followedAs = role;
     let last = -1;
-    const step = (now, metadata) => {
+    const step = async (now, metadata) => {
       if (video.videoWidth > 0) {
-        const number = numberOf(video);
+        const number = await numberOf(video);
         counts[role] += 1;
         if (number < 0) counts.unreadable += role === "remote" ? 1 : 0;
         else if (number !== last) seen[role].push([number, performance.timeOrigin + metadata.presentationTime]);

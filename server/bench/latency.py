@@ -217,8 +217,9 @@ def _numbered_film(folder: Path) -> tuple[Path, Path]:
 @contextmanager
 def _service(folder: Path, mode: Mode, generator: Name, size: int) -> Iterator[str]:
     """Signaling as it is and a media worker that carries numbers over; gives the page's address."""
-    port = free_port()
+    port, metrics_port = free_port(), free_port()
     settings = {
+        "METRICS_PORT": str(metrics_port),
         "WORKER_SECRET": secrets.token_urlsafe(32),
         "SIGNALING_URL": f"ws://127.0.0.1:{port}/worker",
         "SIZE": str(size),
@@ -229,7 +230,8 @@ def _service(folder: Path, mode: Mode, generator: Name, size: int) -> Iterator[s
         _process(["-m", "server.bench.probed", "signaling"], folder, port, settings) as signaling,
         _process(worker, folder, port, settings) as media,
     ):
-        _wait_until_ready(port, [signaling, media])
+        for one in (port, metrics_port):  # signaling alone is ready before the worker is
+            _wait_until_ready(one, [signaling, media])
         yield f"http://localhost:{port}"
 
 

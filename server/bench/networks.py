@@ -1,26 +1,23 @@
-"""The generators that benchmarks measure, by name; networks are untrained, of the size meant for CPUs.
-
-What a network costs does not depend on what it learned.
-"""
+"""The generators that benchmarks measure, by name: the mesh warp and the shipped network in each runtime."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from server.generators import SHIPPED
 
 if TYPE_CHECKING:
     from models.generator import Generator
-    from models.marionette.network import MarionetteNetwork
+    from models.marionette.openvino_runtime import Precision
 
 __all__ = [
     "Name",
     "dotted",
+    "gflops_of_a_frame",
     "installed",
-    "lite_gflops",
-    "lite_network",
     "make_generator",
     "mesh_warp",
     "openvino_bf16",
@@ -73,10 +70,11 @@ def mesh_warp(size: int) -> Generator:
 
 
 def torch_f32(size: int) -> Generator:
-    """The network in torch, single precision."""
+    """The shipped network in torch, single precision."""
     from models.marionette.generator import MarionetteGenerator
+    from models.marionette.weights import load_network
 
-    return MarionetteGenerator(lite_network(), size)
+    return MarionetteGenerator(load_network(SHIPPED), size)
 
 
 def openvino_f32(size: int) -> Generator:
@@ -89,30 +87,26 @@ def openvino_bf16(size: int) -> Generator:
     return _openvino("bf16", size, 1)
 
 
-def _openvino(precision: Any, size: int, threads: int) -> Generator:
+def _openvino(precision: Precision, size: int, threads: int) -> Generator:
     from models.marionette.generator import MarionetteGenerator
     from models.marionette.openvino_runtime import OpenVinoRuntime
+    from models.marionette.weights import read_weights
 
-    return MarionetteGenerator(OpenVinoRuntime(lite_network(), precision, threads=threads), size)
-
-
-def lite_network() -> MarionetteNetwork:
-    """An untrained network of ``lite.yaml``'s size."""
-    from models.marionette.network import MarionetteNetwork
-    from models.training.generator import TrainingConfig
-
-    folder = Path(__file__).parents[2] / "models" / "training" / "configs"
-    return MarionetteNetwork(TrainingConfig.load(folder / "lite.yaml").network).eval()
+    return MarionetteGenerator(OpenVinoRuntime(read_weights(SHIPPED), precision, threads=threads), size)
 
 
 @cache
-def lite_gflops() -> float:
-    """GFLOPs of a frame (a multiplication and an addition are two), counted by torch over the network's
-    convolutions and matrix products; what draws, warps and converts is not in it."""
+def gflops_of_a_frame() -> float:
+    """GFLOPs of a frame (a multiplication and an addition are two), counted by torch.
+
+    Of the shipped network's convolutions and matrix products; what draws, warps and converts is not in it.
+    """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    network = lite_network()
+    from models.marionette.weights import load_network
+
+    network = load_network(SHIPPED)
     config = network.config
     size = config.size
     photos, maps = torch.zeros(1, 1, 3, size, size), [torch.zeros(1, 6, r, r) for r in config.resolutions]

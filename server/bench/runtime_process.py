@@ -12,11 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from server.bench.networks import Name, lite_gflops, make_generator
+from server.bench.networks import Name, gflops_of_a_frame, make_generator
 from server.bench.results import Times
 from server.errors import UserError
 
@@ -33,7 +34,7 @@ def measure_generator(
     """Measure in a fresh process, so that its memory is this generator's alone.
 
     Args:
-        batches: numbers of frames generated together; on runtimes that do not batch only the first counts.
+        batches: numbers of frames generated together; runtimes that do not batch make them one by one.
         rounds: repetitions of each.
         threads: of the runtime; the inference process gives it one.
 
@@ -141,17 +142,23 @@ def _measure_here(name: Name, size: int, batches: Sequence[int], rounds: int, th
     image, landmarks = astronaut()
     target_kib = held_bytes(generator.encode_target(image[None], landmarks[None])) / 1024
     times = []
-    for batch in batches if generator.best_batch > 1 else batches[:1]:
+    for batch in batches:
         (one,) = time_generator(generator, [batch], rounds=max(3, rounds // batch))
-        # in kilobytes on Linux, in bytes on macOS
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-            2**20 if sys.platform == "darwin" else 1024
-        )
-        times.append(replace(one, memory_mib=most, target_kib=target_kib))
+        times.append(replace(one, memory_mib=_most_memory_mib(), target_kib=target_kib))
     if name is Name.MESH_WARP:
         return times
-    gflops, peak = lite_gflops(), peak_gflops(name, threads)
+    gflops, peak = gflops_of_a_frame(), peak_gflops(name, threads)
     return [replace(one, gflops=gflops, peak_gflops=peak) for one in times]
+
+
+def _most_memory_mib() -> float:
+    """The most resident memory that this process had so far."""
+    try:  # getrusage on Linux counts what the process was forked from as well
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    except (OSError, IndexError):
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most / (2**20 if sys.platform == "darwin" else 1024)
 
 
 def main() -> None:
