@@ -19,6 +19,7 @@ from typing import Final
 
 import av
 
+from models.concurrency import at_once
 from server import metrics
 from server.generators import dotted
 from server.inference.camera import UnusableFrame, copy_frame
@@ -58,6 +59,7 @@ class InferenceClient:
         mark: on every picture of a face.
         generator: dotted name, see :class:`InferenceSettings`.
         fps: most frames a second that are generated for a driver.
+        lanes: see :class:`InferenceSettings`; by default as many as suit this machine.
         late_s: a generated picture older than this is not shown any more.
         hang_s: a process silent for this long is replaced.
         standby: keep a second process loaded that takes over at once.
@@ -75,6 +77,7 @@ class InferenceClient:
         mark: MarkSettings | None = None,
         generator: str = MESH_WARP,
         fps: int = 30,
+        lanes: int | None = None,
         late_s: float = 0.5,
         hang_s: float = HANG_S,
         standby: bool = True,
@@ -97,6 +100,7 @@ class InferenceClient:
             generator,
             size,
             mark,
+            lanes=at_once() if lanes is None else lanes,
             fetched_dir=None if fetched_dir is None else str(fetched_dir),
         )
         self._host = InferenceHost(

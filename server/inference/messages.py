@@ -31,6 +31,7 @@ class InferenceSettings:
         mark: on every generated frame.
         max_batch: most frames that are generated at once.
         company_s: how long a frame waits for another driver's at most.
+        lanes: frames of how many drivers are worked on at once by a generator that does not batch.
         fetched_dir: where the worker puts uploads that it fetches (:mod:`server.targets.local`).
     """
 
@@ -40,6 +41,7 @@ class InferenceSettings:
     mark: MarkSettings
     max_batch: int = 16
     company_s: float = 0.002
+    lanes: int = 1
     fetched_dir: str | None = None
 
     @property

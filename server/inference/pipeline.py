@@ -247,6 +247,22 @@ class Pipeline:
             self._generate(batch)
         return set(waiting)
 
+    def turns(self, numbers: Iterable[int], count: int) -> list[int]:
+        """At most so many of these drivers, to be served by :meth:`serve`; those first whose turn it is."""
+        chosen = list(self._turns.order(number for number in numbers if number in self._drivers))[:count]
+        for number in chosen:
+            self._turns.served(number)
+        return chosen
+
+    def serve(self, number: int) -> None:
+        """Take a driver's newest frame through by itself.
+
+        Several threads may do so at once, each for another driver; nothing else is asked of the pipeline
+        meanwhile.
+        """
+        if (aimed := self._aim(number)) is not None:
+            self._generate([aimed])
+
     def _known(self, target_id: str) -> ReadyTarget | None:
         """A target that some driver is shown behind already."""
         return next((d.target for d in self._drivers.values() if d.target_id == target_id), None)

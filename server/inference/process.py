@@ -14,9 +14,11 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from server.inference.lanes import Lanes
 from server.inference.memory import FrameReader, FrameWriter, ReaderEnd, WriterEnd
 from server.inference.messages import (
     Alive,
@@ -80,14 +82,21 @@ class Arrivals:
 class InferenceProcess:
     """The process's loop.
 
+    A generator that batches gets the frames of several drivers together. For any other, frames that would
+    have to wait go to helping threads, one driver's to each. Orders, which may change what a driver is shown
+    behind, are carried out when all of these are still.
+
     Args:
         pipeline: what happens to frames.
         channel: to the media process.
         company_s: how long a frame waits for another driver's at most.
         picture_bytes: size of a generated frame.
+        lanes: frames of how many drivers may be worked on at once, if the generator does not batch.
     """
 
-    def __init__(self, pipeline: Pipeline, channel: Channel, company_s: float, picture_bytes: int) -> None:
+    def __init__(
+        self, pipeline: Pipeline, channel: Channel, company_s: float, picture_bytes: int, lanes: int
+    ) -> None:
         self._pipeline = pipeline
         self._channel = channel
         self._company_s = company_s
@@ -96,27 +105,60 @@ class InferenceProcess:
         self._drivers: dict[int, int] = {}  # by the file descriptor of their cameras
         self._left: set[int] = set()  # drivers whose frames are there but have to wait for their turn
         self._spoke = 0.0
-        self._poll = select.poll()
-        self._poll.register(channel.fileno(), select.POLLIN)
-        self._poll.register(pipeline.preparation.fileno(), select.POLLIN)
+        helping = lanes > 1 and pipeline.best_batch == 1
+        self._helpers = Lanes(lanes - 1, pipeline.serve) if helping else None
+        self._orders = {channel.fileno(), pipeline.preparation.fileno()}
+        self._poll = select.poll()  # orders, lanes, and cameras of drivers that are not in a lane
+        for descriptor in [*self._orders, *([self._helpers.fileno()] if self._helpers else [])]:
+            self._poll.register(descriptor, select.POLLIN)
 
     def run(self) -> None:
         """Serve until the other side hangs up."""
         self._say(Ready(self._pipeline.generator.name))
         while True:
-            events = {fd for fd, _ in self._poll.poll(HEARTBEAT_S * 1000)}
-            try:
-                self._take_orders()
-            except EOFError:
-                return
-            self._pipeline.take_prepared()
+            events = {descriptor for descriptor, _ in self._poll.poll(HEARTBEAT_S * 1000)}
+            if self._helpers is not None:
+                self._listen_again(self._helpers.finished())
+            if events & self._orders:
+                if self._helpers is not None:
+                    self._listen_again(self._helpers.settled())
+                try:
+                    self._take_orders()
+                except EOFError:
+                    return
+                self._pipeline.take_prepared()
             self._pipeline.preparation.check()
             ready = self._ready(events)
-            if ready and (missing := self._company(ready)):
-                ready |= self._await(missing)
-            self._left = self._pipeline.process(ready)
-            if time.monotonic() - self._spoke > HEARTBEAT_S:
+            if self._helpers is None:
+                self._batch(ready)
+            else:
+                self._share(self._helpers, ready)
+            stuck = self._helpers is not None and self._helpers.longest_s > HEARTBEAT_S
+            if not stuck and time.monotonic() - self._spoke > HEARTBEAT_S:
                 self._say(Alive())
+
+    def _batch(self, ready: set[int]) -> None:
+        """Serve some of these drivers together."""
+        if ready and (missing := self._company(ready)):
+            ready |= self._await(missing)
+        self._left = self._pipeline.process(ready)
+
+    def _share(self, helpers: Lanes, ready: set[int]) -> None:
+        """Serve one of these drivers here, and of those that would have to wait as many as there are helpers.
+
+        A single frame goes to no helper: on a busy machine a thread that has to be woken makes it later.
+        """
+        chosen = self._pipeline.turns(ready, 1 + helpers.free)
+        for driver in chosen[1:]:
+            self._poll.unregister(self._pipeline.drivers[driver].cameras.fileno())
+            helpers.start(driver)
+        if chosen:
+            self._pipeline.serve(chosen[0])
+
+    def _listen_again(self, drivers: Iterable[int]) -> None:
+        """These drivers' next frames are of interest."""
+        for driver in drivers:
+            self._poll.register(self._pipeline.drivers[driver].cameras.fileno(), select.POLLIN)
 
     def _say(self, message: Ready | Alive) -> None:
         self._channel.send(message)
@@ -210,7 +252,7 @@ def main() -> None:
 
         pipeline = Pipeline(settings)
         company_s = settings.company_s if pipeline.best_batch > 1 else 0.0
-        InferenceProcess(pipeline, channel, company_s, settings.picture_bytes).run()
+        InferenceProcess(pipeline, channel, company_s, settings.picture_bytes, settings.lanes).run()
     except Exception as error:
         logger.exception("The inference process ends")
         channel.send(LastWords(f"{type(error).__name__}: {error}"[:1000]))

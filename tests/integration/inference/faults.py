@@ -23,11 +23,24 @@ class _Switched(MeshWarpGenerator):
 
     _warm = False
 
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._at_it = 0
+
     def generate(self, targets: Sequence[TargetFeatures], landmarks: Landmarks) -> Picture:
         if not self._warm:
             self._warm = True
             return super().generate(targets, landmarks)
         switch = Path(os.environ["INFERENCE_TEST_FAULT"])
+        self._at_it += 1
+        try:
+            return self._generate(switch, targets, landmarks)
+        finally:
+            self._at_it -= 1
+
+    def _generate(self, switch: Path, targets: Sequence[TargetFeatures], landmarks: Landmarks) -> Picture:
+        if self._at_it > 1:
+            switch.with_suffix(".together").touch()
         fault = switch.read_text() if switch.exists() else ""
         if fault == "raise":
             raise RuntimeError("the model is broken")
@@ -35,7 +48,7 @@ class _Switched(MeshWarpGenerator):
             raise RuntimeError("the model is broken for this target")
         if fault == "exit on bright" and any(map(_is_bright, targets)):
             os._exit(3)
-        if fault == "hang":
+        if fault == "hang" or (fault == "hang on bright" and any(map(_is_bright, targets))):
             time.sleep(60)
         if fault == "slow":
             time.sleep(0.8)

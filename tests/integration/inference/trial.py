@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -116,8 +117,12 @@ def make_targets(folder: Path) -> None:
         (folder / f"{name}.id").write_text(record.id)
 
 
-def make_trial(folder: Path, fault: Path) -> Trial:
-    """A client, not started, with the generator of :mod:`tests.integration.inference.faults`."""
+def make_trial(folder: Path, fault: Path, **options: Any) -> Trial:
+    """A client, not started, with the generator of :mod:`tests.integration.inference.faults`.
+
+    Args:
+        options: of the client.
+    """
     store = TargetStore(folder)
     ids = [(folder / f"{name}.id").read_text() for name in ("green", "bright")]
     targets = {
@@ -132,6 +137,7 @@ def make_trial(folder: Path, fault: Path) -> Trial:
         capacity=2,
         generator="tests.integration.inference.faults:switched",
         hang_s=1.5,
+        **options,
         on_status=lambda driver, state, _: trial.statuses.append((driver, state)),
     )
     trial = Trial(client, fault, targets)
