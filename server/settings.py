@@ -228,8 +228,8 @@ class Settings(BaseSettings):
     generator: GeneratorName = Field(
         "auto",
         description="What generates the picture: marionette, the network; mesh-warp, which is geometry alone "
-        "and takes half as long (backgrounds, necks and hair do not follow as well, wide open mouths have "
-        "more contrast); or auto: the network where this machine is quick enough for it, else the mesh warp.",
+        "and takes a third of the time (backgrounds, necks and hair do not follow as well); or auto: the "
+        "network where this machine is quick enough for it, else the mesh warp.",
     )
     size: Annotated[Literal[256, 512], BeforeValidator(_whole_number)] = Field(
         256, description="Side of the generated picture in pixels: 256 or 512."

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from server.bench.batching import Batching, BatchingRow
 from server.bench.call import CallBenchmark, Row
-from server.bench.networks import Name, make_generator, usual
+from server.bench.networks import Name, usual
 from server.bench.results import Times
 from server.errors import UserError
 from server.settings import Settings
@@ -95,16 +95,13 @@ class Everything:
         return time_landmarks(frames=20 if self.quick else 300)
 
     def _frame(self) -> list[Times]:
-        from server.bench.clip import one_thread
-        from server.bench.stages import time_frame
+        from server.bench.runtime_process import measure_frame
 
-        times = []
-        for name in self.generators:
-            with one_thread():
-                made = make_generator(name, self.size)
-                steps = time_frame(made, frames=10 if self.quick else 200)
-            times += [replace(step, name=f"{name}: {step.name}") for step in steps]
-        return times
+        return [
+            replace(step, name=f"{name}: {step.name}")
+            for name in self.generators
+            for step in measure_frame(name, self.size, 10 if self.quick else 300)
+        ]
 
     def _generator(self) -> list[Times]:
         from server.bench.runtime_process import measure_generator

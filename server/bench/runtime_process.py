@@ -1,6 +1,7 @@
 """One generator in a process of its own: times, the machine's peak in the same runtime, and memory.
 
-Run as ``python -m server.bench.runtime_process NAME SIZE BATCHES ROUNDS THREADS``; prints JSON.
+Run as ``python -m server.bench.runtime_process frame NAME SIZE FRAMES`` or ``... generator NAME SIZE BATCHES
+ROUNDS THREADS``; prints JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from server.bench.networks import Name, gflops_of_a_frame, make_generator
 from server.bench.results import Times
 from server.errors import UserError
 
-__all__ = ["held_bytes", "measure_generator", "peak_gflops"]
+__all__ = ["held_bytes", "measure_frame", "measure_generator", "peak_gflops"]
 
 #: The large convolution: 256 channels to 256, 3x3, on 64x64 places; 4.8 GFLOPs.
 _CHANNELS, _SIDE = 256, 64
@@ -41,12 +42,24 @@ def measure_generator(
     Raises:
         UserError: the process failed; its last words are in the message.
     """
-    arguments = [name, str(size), ",".join(map(str, batches)), str(rounds), str(threads)]
+    return _measured("generator", name, size, ",".join(map(str, batches)), rounds, threads)
+
+
+def measure_frame(name: Name, size: int, frames: int) -> list[Times]:
+    """Each step of a driver's frame (:func:`server.bench.stages.time_frame`) in a fresh process.
+
+    In one process with others, a generator that is measured later is slower: by a fifth.
+
+    Raises:
+        UserError: the process failed; its last words are in the message.
+    """
+    return _measured("frame", name, size, frames)
+
+
+def _measured(what: str, name: Name, *arguments: object) -> list[Times]:
+    module = [sys.executable, "-W", "ignore", "-m", "server.bench.runtime_process"]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "server.bench.runtime_process", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
+        [*module, what, name, *map(str, arguments)], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise UserError(f"{name} could not be measured: {done.stderr.strip()[-500:]}")
@@ -134,10 +147,7 @@ def _measure_here(name: Name, size: int, batches: Sequence[int], rounds: int, th
     from server.bench.clip import astronaut
     from server.bench.stages import time_generator
 
-    if name is Name.TORCH:
-        import torch
-
-        torch.set_num_threads(threads)
+    _use_threads(name, threads)
     generator = make_generator(name, size, threads)
     image, landmarks = astronaut()
     target_kib = held_bytes(generator.encode_target(image[None], landmarks[None])) / 1024
@@ -149,6 +159,14 @@ def _measure_here(name: Name, size: int, batches: Sequence[int], rounds: int, th
         return times
     gflops, peak = gflops_of_a_frame(), peak_gflops(name, threads)
     return [replace(one, gflops=gflops, peak_gflops=peak) for one in times]
+
+
+def _use_threads(name: Name, threads: int) -> None:
+    """Torch's threads are a setting of the process."""
+    if name is Name.TORCH:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def _most_memory_mib() -> float:
@@ -163,9 +181,15 @@ def _most_memory_mib() -> float:
 
 def main() -> None:
     """Entry point."""
-    name, size, batches, rounds, threads = sys.argv[1:]
-    sizes = [int(batch) for batch in batches.split(",")]
-    times = _measure_here(Name(name), int(size), sizes, int(rounds), int(threads))
+    what, name, size, *rest = sys.argv[1:]
+    if what == "frame":
+        from server.bench.stages import time_frame
+
+        _use_threads(Name(name), 1)
+        times = time_frame(make_generator(Name(name), int(size)), frames=int(rest[0]))
+    else:
+        sizes = [int(batch) for batch in rest[0].split(",")]
+        times = _measure_here(Name(name), int(size), sizes, int(rest[1]), int(rest[2]))
     print(json.dumps([asdict(one) for one in times]))
 
 
