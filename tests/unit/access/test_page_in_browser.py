@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,34 +9,11 @@ from typing import Any
 import jwt
 import pytest
 from aiohttp.test_utils import TestClient
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
-from server.bench.chromium import MISSING, find_chromium
 from signaling.app import SIGNALING
 from signaling.tokens import AUDIENCE
 from tests.unit.access.conftest import JOIN_KEY, Start, token
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    if (path := find_chromium()) is None:
-        if os.environ.get("CI"):
-            pytest.fail(MISSING)
-        pytest.skip(MISSING)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=path,
-            args=[
-                "--headless=new",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--use-fake-device-for-media-stream",
-                "--use-fake-ui-for-media-stream",
-            ],
-            ignore_default_args=["--headless"],
-        )
-        yield browser
-        await browser.close()
 
 
 class Visit:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from server.api_errors import add_security_headers
 from server.api_page import Page as PageFiles
-from server.bench.chromium import MISSING, find_chromium
 
 CLIENT = Path(__file__).parents[3] / "client"
 TARGETS = [
@@ -126,28 +124,6 @@ async def server() -> AsyncIterator[ScriptedServer]:
     await scripted.server.start_server()
     yield scripted
     await scripted.server.close()
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    if (path := find_chromium()) is None:
-        if os.environ.get("CI"):
-            pytest.fail(MISSING)
-        pytest.skip(MISSING)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=path,
-            args=[
-                "--headless=new",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--use-fake-device-for-media-stream",
-                "--use-fake-ui-for-media-stream",
-            ],
-            ignore_default_args=["--headless"],
-        )
-        yield browser
-        await browser.close()
 
 
 @pytest.fixture
