@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from aiohttp import FormData
-from aiohttp.test_utils import TestClient, TestServer
 from typer.testing import CliRunner
 
 from server.app import STORE
@@ -24,28 +22,11 @@ from server.errors import UserError
 from server.settings import Settings
 from server.targets.store import Consent
 from tests.integration.app.conftest import encoded, form, photo
-from tests.unit.access.conftest import API_KEY, JOIN_KEY
+from tests.unit.access.conftest import API_KEY, JOIN_KEY, Start, start
 
-__all__ = ["photo"]  # a fixture
+__all__ = ["photo", "start"]  # fixtures
 
-Start = Callable[..., Awaitable[TestClient]]
 STATEMENT = "I am the person in these photos, or that person has agreed."
-
-
-@pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    clients: list[TestClient] = []
-
-    async def starting(**settings: Any) -> TestClient:
-        app = compose(Settings(data_dir=tmp_path, **settings), needs_worker=False)
-        client: TestClient = TestClient(TestServer(app))
-        clients.append(client)
-        await client.start_server()
-        return client
-
-    yield starting
-    for client in clients:
-        await client.close()
 
 
 def logged(folder: Path) -> list[AuditEntry]:
