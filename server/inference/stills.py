@@ -131,7 +131,8 @@ class Stills:
         pad = size // 32
         width, height = int(right - left), int(bottom - top)
         x = (size - width) // 2
-        y = size - size // 24 - height - 2 * pad if self._low else size // 24
+        # The page's own labels lie in a picture's upper corners: the notice stays under them.
+        y = size - size // 24 - height - 2 * pad if self._low else size // 10
         band = picture[y : y + height + 2 * pad, max(x - pad, 0) : x + width + pad]
         band[:] = (band * 0.35).astype(np.uint8)
         image = Image.fromarray(picture)
