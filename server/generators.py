@@ -19,6 +19,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from models.concurrency import usable_cores
+
 if TYPE_CHECKING:
     from models.generator import Generator
     from models.marionette.selection import Choice
@@ -190,7 +192,7 @@ def _remember(weights: Path, data_dir: Path | None, choice: Choice) -> dict[str,
 
 def _fingerprint(weights: Path) -> str:
     """Of all that the choice depends on: weights, libraries, processor, GPU's driver."""
-    parts = [hashlib.sha256(weights.read_bytes()).hexdigest(), str(len(os.sched_getaffinity(0)))]
+    parts = [hashlib.sha256(weights.read_bytes()).hexdigest(), str(usable_cores())]
     for package in ("understudy", "openvino", "torch", "numpy"):
         with suppress(PackageNotFoundError):
             parts.append(f"{package} {version(package)}")

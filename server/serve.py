@@ -132,10 +132,14 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     return 0
 
 
+def environment_without_settings() -> dict[str, str]:
+    """This process's environment without the service's settings: no operator's keys and databases."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
+
+
 def worker_environment(settings: Settings) -> dict[str, str]:
     """The media worker's environment: this process's own, but of the settings only what it needs."""
-    foreign = {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
-    return {**foreign, **settings.environment()}
+    return {**environment_without_settings(), **settings.environment()}
 
 
 async def _signaling(settings: Settings, listener: socket.socket) -> int:

@@ -7,7 +7,6 @@ A setting has one name everywhere: ``port`` in the TOML file, ``UNDERSTUDY_PORT`
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -20,6 +19,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from models.concurrency import usable_cores
 from server.generators import GeneratorName
 from server.logs import LogFormat
 from signaling.protocol import IceServer
@@ -320,7 +320,7 @@ class Settings(BaseSettings):
     @property
     def worker_capacity(self) -> int:
         """Drivers a worker serves at once, the default worked out."""
-        return self.capacity if self.capacity is not None else max(4, 2 * (os.cpu_count() or 1))
+        return self.capacity if self.capacity is not None else max(4, 2 * usable_cores())
 
     @classmethod
     def settings_customise_sources(

@@ -326,11 +326,13 @@ class Media:
             raise Refusal(ErrorCode.WORKER_UNAVAILABLE, "The media worker is out of reach; try again soon.")
         if terminal.worker is not None:
             return
+        # Nobody's place is taken away for who is away: two closed tabs would take it from each other in turn.
+        present = terminal.connection is not None
         if worker is None:
             call = terminal.call("video", "reenacted")
             group = [terminal] if call is None else list(call.members.values())
             try:
-                worker = self._choose(len(group))
+                worker = self._choose(len(group)) if present else self._workers.choose(len(group))
             except Refusal:
                 terminal.unserved = True
                 raise
@@ -341,9 +343,10 @@ class Media:
         else:
             assert terminal.room is not None
             calling = terminal.room.shared_call("video") is not None
-            if worker.full and calling and not self._vacate([worker], 1):
+            full = worker.full and not (present and self._vacate([worker], 1))
+            if full and calling:
                 raise Refusal(ErrorCode.WORKER_BUSY, "The media worker of this call is full.")
-            if worker.full or (worker.draining and not calling):
+            if full or (worker.draining and not calling):
                 worker = self._move(terminal.room, worker)
         self._give(terminal, worker)
 
@@ -361,16 +364,25 @@ class Media:
             return self._workers.choose(places)
 
     def _vacate(self, workers: Iterable[Worker], places: int) -> bool:
-        """Free up to so many places of one worker; those who held them publish anew if they come back."""
+        """Free up to so many places of one worker; those who held them publish anew if they come back.
+
+        Returns:
+            Whether it has a place now; nothing has changed if not.
+        """
         takers = [worker for worker in workers if worker.connection is not None and not worker.draining]
         left = {w.id: [t for t in w.drivers.values() if t.abandoned] for w in takers}
         worker = max(takers, key=lambda w: len(left[w.id]), default=None)
-        if worker is None or not left[worker.id]:
+        if worker is None:
             return False
-        for terminal in left[worker.id][:places]:
+        going = left[worker.id][:places]
+        # what its next report will say itself
+        load = max(0.0, worker.load - len(going) / max(worker.capacity, 1))
+        if len(worker.drivers) - len(going) >= worker.capacity or load >= 1.0:
+            return False
+        worker.load = load
+        for terminal in going:
             self._uproot(terminal)
-            worker.load = max(0.0, worker.load - 1 / worker.capacity)  # until its next report says so itself
-        return not worker.full
+        return True
 
     def _give(self, terminal: Terminal, worker: Worker) -> None:
         """Give a terminal without a worker to this one."""

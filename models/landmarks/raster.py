@@ -11,8 +11,6 @@ from models.landmarks.topology import RASTER_LINES
 #: Sub-pixel bits of the line ends: lines move smoothly with the face instead of by whole pixels.
 _SHIFT = 4
 
-RASTER_CHANNELS = 3
-
 
 def draw_landmarks(landmarks: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.uint8]:
     """Rasterise landmarks ([0091], [0140]).

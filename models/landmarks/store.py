@@ -11,7 +11,7 @@ import json
 import math
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -257,12 +257,6 @@ def _check_shapes(path: Path, shapes: dict[str, list[int]]) -> None:
     for name, shape in expected.items():
         if shapes[name] != shape:
             raise StoreError(f"{path}: {name} has shape {shapes[name]}, expected {shape}")
-
-
-def chunked(rows: npt.NDArray[Any], size: int) -> Iterator[npt.NDArray[Any]]:
-    """An array's rows, ``size`` at a time."""
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
 
 
 def _version() -> str:

@@ -30,7 +30,7 @@ from server.bench.clip import astronaut, encode_opus, encode_vp8, one_thread, pe
 from server.bench.driver import Film, SyntheticDriver
 from server.bench.measure import MetricsSnapshot, ProcessTimes, percentile
 from server.errors import UserError
-from server.serve import free_port
+from server.serve import environment_without_settings, free_port
 from server.settings import Settings
 
 ENOUGH_FPS: Final = 20.0
@@ -234,7 +234,7 @@ class _Service:
         began = time.monotonic()
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "server.cli", "serve"),
-            env={**os.environ, **self._settings.environment()},
+            env={**environment_without_settings(), **self._settings.environment()},
             stdout=asyncio.subprocess.DEVNULL,
         )
         self._times = ProcessTimes(self._process.pid)

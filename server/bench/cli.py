@@ -29,7 +29,8 @@ GeneratorOption = Annotated[
     typer.Option(
         "--generator",
         "-g",
-        help="Which one; a network's name is its runtime's. If left out, what calls have here.",
+        help="Which one; a network's name is its runtime's. If left out, what calls have on a machine "
+        "that is quick enough.",
     ),
 ]
 FramesOption = Annotated[int, typer.Option("--frames", min=10, help="Frames that are measured.")]
@@ -56,10 +57,12 @@ def frame(
     """
     from server.bench.networks import make_generator
     from server.bench.results import read_former, show, write
+    from server.bench.runtime_process import use_threads
     from server.bench.stages import time_frame
 
     before = read_former(compare)
     name = _one(generator)
+    use_threads(name, 1)  # as many as a frame has in a call
     made = make_generator(name, _checked(size))
     with _Bar() as bar:
         times = time_frame(made, frames=frames, progress=bar.share)

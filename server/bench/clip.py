@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -75,12 +75,12 @@ def astronaut() -> tuple[np.ndarray, np.ndarray]:
     return crop, landmarks
 
 
-def write_y4m(frames: Iterator[np.ndarray], path: Path, fps: int) -> None:
-    """Write frames as uncompressed I420, as Chromium takes them for a camera."""
+def write_y4m(frames: Iterable[np.ndarray], path: Path, fps: int) -> None:
+    """Write I420 frames ``[HEIGHT * 3 // 2, WIDTH]`` as Chromium takes them for a camera."""
     with path.open("wb") as file:
         file.write(f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F{fps}:1 Ip A1:1 C420jpeg\n".encode())
         for frame in frames:
-            file.write(b"FRAME\n" + cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420).tobytes())
+            file.write(b"FRAME\n" + frame.tobytes())
 
 
 def write_tone(path: Path, *, hertz: float = 440.0, seconds: float = 4.0, rate: int = 48000) -> None:

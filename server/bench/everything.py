@@ -87,7 +87,7 @@ class Everything:
 
     def _served(self) -> list[Name]:
         """Generators that are quick enough for calls on processors."""
-        return [name for name in self.generators if name in (Name.MESH_WARP, Name.OPENVINO_BF16)]
+        return [name for name in self.generators if name in (Name.MESH_WARP, usual())]
 
     def _landmarks(self) -> list[Times]:
         from server.bench.stages import time_landmarks

@@ -17,7 +17,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +27,12 @@ import numpy as np
 import psutil
 
 from server.bench.chromium import MISSING, find_chromium, launch_with_camera
-from server.bench.clip import HEIGHT, WIDTH, write_tone
+from server.bench.clip import write_tone, write_y4m
 from server.bench.networks import Name, dotted
 from server.bench.numbers import write_number
 from server.bench.probed import Mode
 from server.errors import UserError
-from server.serve import free_port
+from server.serve import environment_without_settings, free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -199,17 +199,19 @@ def measure_start() -> Start:
     return Start(took, import_seconds("signaling.app"), main)
 
 
+def _numbered(film: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    for number, planes in enumerate(film):
+        numbered = planes.copy()
+        write_number(numbered, number)
+        yield numbered
+
+
 def _numbered_film(folder: Path) -> tuple[Path, Path]:
     """Write the film and its sound."""
     from server.bench.stages import driver_film
 
     video, audio = folder / "camera.y4m", folder / "microphone.wav"
-    with video.open("wb") as file:
-        file.write(f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F{_FILM_FPS}:1 Ip A1:1 C420jpeg\n".encode())
-        for number, planes in enumerate(driver_film()):
-            numbered = planes.copy()
-            write_number(numbered, number)
-            file.write(b"FRAME\n" + numbered.tobytes())
+    write_y4m(_numbered(driver_film()), video, _FILM_FPS)
     write_tone(audio)
     return video, audio
 
@@ -242,7 +244,7 @@ def _process(
     own = {"PORT": str(port), "DATA_DIR": str(folder), "CONFIG": "", "LOG_LEVEL": "warning", **settings}
     process = subprocess.Popen(
         [sys.executable, *arguments],
-        env=os.environ | {f"UNDERSTUDY_{name}": value for name, value in own.items()},
+        env=environment_without_settings() | {f"UNDERSTUDY_{name}": value for name, value in own.items()},
         stdin=subprocess.PIPE,  # its end tells them that the benchmark is gone
         stdout=subprocess.DEVNULL,
     )

@@ -22,7 +22,7 @@ from server.bench.networks import Name, gflops_of_a_frame, make_generator
 from server.bench.results import Times
 from server.errors import UserError
 
-__all__ = ["held_bytes", "measure_frame", "measure_generator", "peak_gflops"]
+__all__ = ["held_bytes", "measure_frame", "measure_generator", "peak_gflops", "use_threads"]
 
 #: The large convolution: 256 channels to 256, 3x3, on 64x64 places; 4.8 GFLOPs.
 _CHANNELS, _SIDE = 256, 64
@@ -147,7 +147,7 @@ def _measure_here(name: Name, size: int, batches: Sequence[int], rounds: int, th
     from server.bench.clip import astronaut
     from server.bench.stages import time_generator
 
-    _use_threads(name, threads)
+    use_threads(name, threads)
     generator = make_generator(name, size, threads)
     image, landmarks = astronaut()
     target_kib = held_bytes(generator.encode_target(image[None], landmarks[None])) / 1024
@@ -161,7 +161,7 @@ def _measure_here(name: Name, size: int, batches: Sequence[int], rounds: int, th
     return [replace(one, gflops=gflops, peak_gflops=peak) for one in times]
 
 
-def _use_threads(name: Name, threads: int) -> None:
+def use_threads(name: Name, threads: int) -> None:
     """Torch's threads are a setting of the process."""
     if name is Name.TORCH:
         import torch
@@ -185,7 +185,7 @@ def main() -> None:
     if what == "frame":
         from server.bench.stages import time_frame
 
-        _use_threads(Name(name), 1)
+        use_threads(Name(name), 1)
         times = time_frame(make_generator(Name(name), int(size)), frames=int(rest[0]))
     else:
         sizes = [int(batch) for batch in rest[0].split(",")]

@@ -62,6 +62,7 @@ class Preparation:
         self._bell, self._ring = socket.socketpair()
         for end in (self._bell, self._ring):
             end.setblocking(False)
+        self._lock = threading.Lock()  # frames of several drivers may ask at once
         self._running: set[str] = set()
         self._began: float | None = None
         self._replenishing = False
@@ -75,9 +76,11 @@ class Preparation:
 
     def target(self, target_id: str) -> None:
         """Prepare a target; it comes with :meth:`results`."""
-        if target_id not in self._running:
+        with self._lock:
+            if target_id in self._running:
+                return
             self._running.add(target_id)
-            self._work.put(lambda: self._prepare(target_id))
+        self._work.put(lambda: self._prepare(target_id))
 
     def results(self) -> list[tuple[str, ReadyTarget | Exception]]:
         """Targets that are prepared since the last call, or why they are not."""
@@ -96,8 +99,9 @@ class Preparation:
             detector = self._spares.get_nowait()
         except queue.Empty:
             detector = None
-        if not self._replenishing:
-            self._replenishing = True
+        with self._lock:
+            due, self._replenishing = not self._replenishing, True
+        if due:
             self._work.put(self._replenish)
         return detector
 

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S: Final = 0.5
+#: A helper that has been at a frame for longer may hang: no life is claimed then. A slow one is alive.
+_STUCK_S: Final = 2.0
 _ORDERS_A_ROUND: Final = 16
 #: Niceness of loading while calls run: a third of the share of what serves them.
 _GENTLE: Final = 5
@@ -133,7 +135,8 @@ class InferenceProcess:
                 self._batch(ready)
             else:
                 self._share(self._helpers, ready)
-            stuck = self._helpers is not None and self._helpers.longest_s > HEARTBEAT_S
+                self._listen_again(self._helpers.finished())
+            stuck = self._helpers is not None and self._helpers.longest_s > _STUCK_S
             if not stuck and time.monotonic() - self._spoke > HEARTBEAT_S:
                 self._say(Alive())
 

@@ -15,7 +15,6 @@ TONES: Final = (392, 523, 659, 784, 440, 587, 698, 880)
 
 PACKET_S: Final = 0.02
 _RATE: Final = 48_000
-_SAMPLES: Final = 960
 #: Packets of one listening, and how many of a decoder's first ones do not count.
 _WINDOW: Final = 25
 _SETTLING: Final = 5

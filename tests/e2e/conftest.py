@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
@@ -60,7 +61,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[Film]:
     for index in range(2):
         film = Film(folder / f"driver-{index}.y4m", folder / f"driver-{index}.wav")
         turned = (np.ascontiguousarray(frame[:, ::-1]) for frame in frames) if index == 1 else iter(frames)
-        write_y4m(turned, film.video, FILM_FPS)
+        write_y4m((cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420) for frame in turned), film.video, FILM_FPS)
         write_tone(film.audio, hertz=440.0 + 220 * index)
         films.append(film)
     return films

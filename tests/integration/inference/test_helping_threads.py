@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def helped(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trial]:
     """Two drivers, ``d`` and ``e``, in a process with one helping thread."""
     fault = tmp_path_factory.mktemp("helped") / "fault"
-    trial = make_trial(data_dir, fault, lanes=2)
+    trial = make_trial(data_dir, fault, lanes=2, capacity=3)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("INFERENCE_TEST_FAULT", str(fault))
         environment.setenv("PYTHONPATH", str(ROOT))
@@ -80,6 +80,22 @@ async def test_a_frame_that_never_ends_is_a_process_that_hangs(helped: Trial) ->
     for driver in "de":
         await helped.live(driver)
     assert helped.client.pid != before
+
+
+async def test_a_process_that_is_slow_is_not_taken_for_one_that_hangs(helped: Trial) -> None:
+    """More drivers than threads, so that none is ever idle, and frames that take longer than a heartbeat."""
+    await show(helped, helped.green, helped.bright)
+    helped.client.open("f")
+    helped.client.set_target("f", helped.green)
+    await helped.live("f")
+    before = helped.client.pid
+    helped.fault.write_text("slow")
+    await asyncio.gather(*(helped.feed(6, driver=driver) for driver in "def"))
+    assert helped.client.pid == before
+    helped.fault.unlink()
+    helped.client.release("f")
+    for driver in "de":
+        await helped.live(driver)
 
 
 async def test_a_failure_in_a_helping_thread_is_that_drivers_alone(helped: Trial) -> None:

@@ -134,10 +134,9 @@ def make_trial(folder: Path, fault: Path, **options: Any) -> Trial:
         store.load,
         folder,
         size=SIZE,
-        capacity=2,
         generator="tests.integration.inference.faults:switched",
         hang_s=1.5,
-        **options,
+        **{"capacity": 2, **options},
         on_status=lambda driver, state, _: trial.statuses.append((driver, state)),
     )
     trial = Trial(client, fault, targets)

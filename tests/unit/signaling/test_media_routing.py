@@ -223,6 +223,40 @@ def test_who_seems_to_be_gone_makes_room_in_a_running_call() -> None:
     assert eve.errors == ["worker_busy"]
 
 
+def test_who_seems_to_be_gone_makes_room_in_a_room_without_a_call() -> None:
+    world = World()
+    worker = world.worker(capacity=2)
+    gone, ada, bob = (world.client() for _ in range(3))
+    for client in (ada, bob):
+        world.send(client, JoinRoom(room="r"))
+    for client in (gone, ada):
+        world.publish(client)
+    status(world, worker, gone, "no_video")
+    world.lose(gone)
+    world.publish(bob)
+    assert (bob.errors, served(world, bob)) == ([], "w1")
+
+
+def test_two_who_seem_to_be_gone_do_not_take_each_others_place() -> None:
+    """Their peers' pages ask for their pictures again and again."""
+    world = World()
+    worker = world.worker(capacity=4)
+    pairs = [call(world, 2, room=room) for room in ("r", "s")]
+    for pair in pairs:
+        for client in pair:
+            world.publish(client)
+            status(world, worker, client, "no_video")
+        world.lose(pair[1])
+    eve = world.client()
+    world.publish(eve)
+    assert served(world, eve) == "w1"
+    (still_there,) = [pair[1] for pair in pairs if served(world, pair[1]) is not None]
+    for there, gone in pairs:
+        world.send(there, offer("subscribe", "s2", gone.terminal))
+    assert [error for there, _ in pairs for error in there.errors] == ["worker_busy"]
+    assert served(world, still_there) == "w1"
+
+
 def test_recalibrating() -> None:
     world = World()
     worker = world.worker()
