@@ -82,7 +82,7 @@ class Terminal:
     def abandoned(self) -> bool:
         """Whether it holds a place at a worker but is away, and no pictures come from its camera either.
 
-        So looks a closed tab. Without signaling alone, a call goes on; with the camera off, sound may still come.
+        So looks a closed tab. Without signaling alone, a call goes on; without a camera, sound may.
         """
         silent = self.status is not None and self.status.state == "no_video"
         return self.lost_at is not None and self.worker is not None and silent
