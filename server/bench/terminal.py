@@ -90,11 +90,12 @@ class SyntheticTerminal:
         if self._socket is not None and not self._socket.closed:
             with suppress(ConnectionError, aiohttp.ClientError):
                 await self._socket.send_str(protocol.encode(protocol.Bye()))
+            # Before the reader is cancelled: after that aiohttp closes without waiting for the other side,
+            # and what comes in meanwhile resets the connection, the goodbye with it.
+            await self._socket.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._socket is not None:
-            await self._socket.close()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something until it ends or the terminal leaves; what it raises is counted."""
