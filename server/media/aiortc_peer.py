@@ -17,7 +17,7 @@ from aiortc.rtcicetransport import RTCIceCandidate
 from aiortc.sdp import candidate_from_sdp
 
 from server.media.interfaces import Peer, PeerError, PeerState, PictureSource, SoundSource
-from server.media.mends import require_version
+from server.media.mends import playout_delay, require_version
 from server.media.mends.codecs import prefer_codecs
 from server.media.mends.gathering import ice_servers as usable_ice_servers
 from server.media.mends.offer import (
@@ -111,9 +111,11 @@ class AiortcPeer:
     async def answer(self, offer: str) -> str:
         """See :meth:`Peer.answer`."""
         try:
-            for media in read_offer(offer):
+            offered = read_offer(offer)
+            for media in offered:
                 self._add(media.kind)
             await self._connection.setRemoteDescription(RTCSessionDescription(trimmed_offer(offer), "offer"))
+            playout_delay.negotiate(self._connection.getTransceivers(), offered)
             await self._connection.setLocalDescription()
         except OfferError as error:
             raise PeerError(str(error)) from error

@@ -20,6 +20,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtcrtpsender import RTCEncodedFrame
 
 from server import metrics
+from server.media.mends.playout_delay import PlayoutDelayMap
 from server.media.mends.vp8_encoder import BitrateBounds, SteadyVp8Encoder
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class PictureSender(RTCRtpSender):
         self._executor = executor
         self._encoder = SteadyVp8Encoder(bounds)
         self._RTCRtpSender__encoder: Any = self._encoder  # aiortc sets the estimate on it
+        self._RTCRtpSender__rtp_header_extensions_map = PlayoutDelayMap()
 
     async def stop(self) -> None:
         """As in aiortc; gives the codec's memory back now, not when the cycles it hangs in are collected."""

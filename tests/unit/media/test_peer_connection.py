@@ -18,11 +18,11 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import VIDEO_TIME_BASE
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
-from aiortc.rtp import RtpPacket
+from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, RtpPacket, unpack_header_extensions
 
 from server.media.aiortc_peer import AiortcPeerFactory, PictureTrack
 from server.media.interfaces import PeerError, Picture, SoundPacket
-from server.media.mends import UnsupportedVersionError, require_version
+from server.media.mends import UnsupportedVersionError, playout_delay, require_version
 from server.media.mends.camera_receiver import NACK_INTERVAL_S, CameraReceiver
 from server.media.mends.gathering import ice_servers
 from server.media.mends.marker_release import MarkerJitterBuffer
@@ -214,6 +214,46 @@ async def test_rotation_is_left_to_the_browser() -> None:
     assert "video-orientation" not in answer
     await peer.close()
     factory.close()
+
+
+async def test_browsers_are_asked_to_show_pictures_as_they_come() -> None:
+    """In each video packet where the browser knows how; one that does not offer it is not told."""
+    factory = AiortcPeerFactory(bounds_for(256))
+    for number in (6, None):
+        peer = factory.create(ice_servers=[], on_state=lambda state: None, pictures=Pictures())
+        browser = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        transport = browser.addTransceiver("video", "recvonly").receiver.transport
+        transport._rtp_header_extensions_map = seen = SeenExtensions()
+        await browser.setLocalDescription(await browser.createOffer())
+        offer = browser.localDescription.sdp
+        if number:
+            offer = offer.replace(
+                "a=rtcp-mux\r\n", f"a=rtcp-mux\r\na=extmap:{number} {playout_delay.URI}\r\n"
+            )
+        answer = await peer.answer(offer)
+        assert (playout_delay.URI in answer) == bool(number)
+        await browser.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        async with asyncio.timeout(10):
+            while len(seen.packets) < 3:
+                await asyncio.sleep(0.02)
+        for packet in seen.packets:  # a least delay of 0 and a most of 100 ms
+            assert packet.get(6) == (b"\x00\x00\x0a" if number else None)
+            assert 1 in packet, "the others are there as well: 1 is the mid"
+        await browser.close()
+        await peer.close()
+    factory.close()
+
+
+class SeenExtensions(HeaderExtensionsMap):
+    """Keeps the header extensions of each packet that has some, by number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.packets: list[dict[int, bytes]] = []
+
+    def get(self, extension_profile: int, extension_value: bytes) -> HeaderExtensions:
+        self.packets.append(dict(unpack_header_extensions(extension_profile, extension_value)))
+        return super().get(extension_profile, extension_value)
 
 
 @pytest.mark.parametrize("codec", ["VP8", "opus"])
