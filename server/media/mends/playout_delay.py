@@ -24,8 +24,9 @@ from aiortc.sdp import MediaDescription
 
 URI: Final = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 #: Least and most delay in units of 10 ms, 12 bits each. With a most of 0 a browser would also skip pictures
-#: that later ones refer to whenever two are whole at once, and then lack a keyframe.
-LEAST_TO_MOST: Final = (0 << 12 | 10).to_bytes(3, "big")
+#: that later ones refer to whenever two are whole at once, and then lack a keyframe; up to the most it may
+#: still hold them back to keep them with sound that is late.
+LEAST_TO_MOST: Final = (0 << 12 | 50).to_bytes(3, "big")
 
 
 def negotiate(transceivers: Sequence[RTCRtpTransceiver], offered: Sequence[MediaDescription]) -> None:
