@@ -7,6 +7,7 @@ from typing import Literal
 from signaling.announcer import Announcer
 from signaling.effects import Outbox
 from signaling.media import Media
+from signaling.placement import Placement
 from signaling.protocol import CallEnded, CallMode, RelayKind
 from signaling.state import Call, Room, State, Terminal
 
@@ -16,11 +17,14 @@ EndReason = Literal["left", "peer_vanished"]
 class Calls:
     """The calls of all rooms: in each at most one reenacted video call, one text call, and direct calls."""
 
-    def __init__(self, state: State, outbox: Outbox, announcer: Announcer, media: Media) -> None:
+    def __init__(
+        self, state: State, outbox: Outbox, announcer: Announcer, media: Media, placement: Placement
+    ) -> None:
         self._state = state
         self._outbox = outbox
         self._announcer = announcer
         self._media = media
+        self._placement = placement
 
     def start(self, room: Room, kind: RelayKind, mode: CallMode, members: list[Terminal]) -> Call:
         """Start a call of two members or more."""
@@ -54,4 +58,4 @@ class Calls:
         del call.members[terminal.id]
         self._outbox.record("call.left", terminal, room=call.room.name, detail=f"{call.kind} {call.mode}")
         self._media.left_call(call, terminal)
-        self._media.release_if_idle(terminal)
+        self._placement.release_if_idle(terminal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from signaling.announcer import Announcer
 from signaling.calls import Calls, EndReason
 from signaling.effects import Outbox, Refusal
-from signaling.media import Media
+from signaling.placement import Placement
 from signaling.protocol import ErrorCode, RoomLeft
 from signaling.relays import Relays
 from signaling.state import Room, State, Terminal
@@ -21,14 +21,14 @@ class Rooms:
         announcer: Announcer,
         calls: Calls,
         relays: Relays,
-        media: Media,
+        placement: Placement,
     ) -> None:
         self._state = state
         self._outbox = outbox
         self._announcer = announcer
         self._calls = calls
         self._relays = relays
-        self._media = media
+        self._placement = placement
 
     def create(self, terminal: Terminal, re: str | None, now: float) -> None:
         """Enter a new room with an unguessable name; not for guests, whose token names one."""
@@ -57,7 +57,7 @@ class Rooms:
         room.members[terminal.id] = terminal
         terminal.room = room
         self._outbox.record("room.entered", terminal)
-        self._media.entered_room(terminal)
+        self._placement.entered_room(terminal)
         self._announcer.room(room, asked_by=terminal, re=re)
 
     def leave(self, terminal: Terminal, reason: EndReason, re: str | None) -> None:

@@ -14,6 +14,7 @@ from signaling.calls import Calls, EndReason
 from signaling.effects import CLOSE_GOING_AWAY, CLOSE_NORMAL, CLOSE_POLICY, Effect, Outbox, Refusal
 from signaling.grants import NO_TOKEN, Admission, Denied, Grant
 from signaling.media import Media
+from signaling.placement import Placement
 from signaling.protocol import (
     AcceptRelay,
     Bye,
@@ -87,10 +88,13 @@ class Switchboard:
         self._outbox = Outbox()
         self._announcer = Announcer(self.state, self._outbox)
         self._workers = Workers(self.state, self._outbox, secret=worker_secret, ice_servers=ice_servers)
-        self._media = Media(self.state, self._outbox, self._announcer, self._workers)
-        self._calls = Calls(self.state, self._outbox, self._announcer, self._media)
+        self._placement = Placement(self.state, self._outbox, self._announcer, self._workers)
+        self._media = Media(self._outbox, self._announcer, self._placement)
+        self._calls = Calls(self.state, self._outbox, self._announcer, self._media, self._placement)
         self._relays = Relays(self.state, self._outbox, self._calls)
-        self._rooms = Rooms(self.state, self._outbox, self._announcer, self._calls, self._relays, self._media)
+        self._rooms = Rooms(
+            self.state, self._outbox, self._announcer, self._calls, self._relays, self._placement
+        )
         self._handlers: dict[type, Callable[[Terminal, Any, float], None]] = {
             CreateRoom: lambda t, m, now: self._rooms.create(t, m.id, now),
             JoinRoom: lambda t, m, now: self._rooms.enter(t, m.room, m.id, now),
@@ -170,7 +174,7 @@ class Switchboard:
             case WorkerLoad():
                 self._workers.load(worker, message)
                 if worker.draining:
-                    self._media.evacuate(worker, now)
+                    self._placement.evacuate(worker, now)
             case WorkerSignal():
                 self._media.worker_signal(worker, message)
             case WorkerStatus():
@@ -212,8 +216,8 @@ class Switchboard:
                 self._announcer.flush()
         self._relays.expire(now)
         for worker in self._workers.expire(now):
-            self._media.lost(list(worker.drivers.values()))
-        self._media.end_handovers(now)
+            self._placement.lost(list(worker.drivers.values()))
+        self._placement.end_handovers(now)
         return self._effects()
 
     def shut_down(self) -> list[Effect]:
@@ -354,7 +358,7 @@ class Switchboard:
                 self._outbox.close(connection, CLOSE_POLICY, "silent")
         if terminal.room is not None:
             self._rooms.leave(terminal, reason, None)
-        self._media.release(terminal)
+        self._placement.release(terminal)
         self._outbox.record("terminal.gone", terminal, detail=reason)
         del self.state.terminals[terminal.id]
         del self.state.by_token[terminal.resume_token]
@@ -388,12 +392,12 @@ class Switchboard:
         if registered is None:
             return
         worker, orphans = registered
-        self._media.lost(orphans)
+        self._placement.lost(orphans)
         self._workers.welcome(worker, connection, now)
         for terminal in worker.drivers.values():
             terminal.told = None
             self._announcer.driver(terminal)
-        self._media.worker_came()
+        self._placement.worker_came()
 
     def _error(
         self,
