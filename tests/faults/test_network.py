@@ -66,8 +66,7 @@ class Line:
 @pytest.fixture
 async def line() -> AsyncIterator[Line]:
     inference = NumberedInference()
-    # A page tries again after 10 s, these peers do not: with a fifth lost, one of 60 connections took 7.6 s.
-    call = Call(Limits(connect_s=30, linger_s=0.2), real=inference)
+    call = Call(Limits(connect_s=15, linger_s=0.2), real=inference)
     call.inference = inference
     call.peers.close()
     call.peers = call.service._peers = AiortcPeerFactory(bounds_for(GENERATED_SIZE))
@@ -99,10 +98,10 @@ async def test_five_percent_lost(line: Line) -> None:
 
 
 async def test_a_fifth_lost_and_the_loss_ends(line: Line) -> None:
-    """Found: 14-16 new pictures a second, longest freeze 0.43 s, 65 % of the sound (64 % can arrive); at
-    full rate again within a second of the end."""
+    """Found: connected in 0.8 s, in 2.2 s the slowest of 240; 14-16 new pictures a second, longest freeze
+    0.43 s, 65 % of the sound (64 % can arrive); at full rate again within a second of the end."""
     line.network.loss = 0.2
-    await line.connect(limit=60.0)
+    await line.connect()
     figures = await line.measure(6)
     assert line.network.dropped > 100
     assert figures["fps"] >= 5

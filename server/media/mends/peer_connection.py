@@ -28,6 +28,7 @@ from server.media.mends.camera_receiver import CameraReceiver
 from server.media.mends.gathering import bound_gathering
 from server.media.mends.microphone_receiver import MicrophoneReceiver
 from server.media.mends.picture_sender import PictureSender
+from server.media.mends.quick_repeats import repeat_checks, repeat_handshake
 from server.media.mends.sound_sender import SoundSender
 from server.media.mends.vp8_encoder import BitrateBounds
 
@@ -66,7 +67,10 @@ class MendedPeerConnection(RTCPeerConnection):
 
     def _RTCPeerConnection__createDtlsTransport(self) -> RTCDtlsTransport:  # noqa: N802
         transport: RTCDtlsTransport = super()._RTCPeerConnection__createDtlsTransport()  # type: ignore[misc]
-        bound_gathering(transport.transport.iceGatherer._connection)
+        ice = transport.transport.iceGatherer._connection
+        bound_gathering(ice)
+        repeat_checks(ice)
+        repeat_handshake(transport)
         return transport
 
     async def _RTCPeerConnection__connect(self) -> None:  # noqa: N802
