@@ -50,7 +50,6 @@ ENV PATH=/opt/understudy/bin:$PATH \
     NUMBA_CACHE_DIR=/var/lib/understudy/compiled
 USER understudy
 WORKDIR /var/lib/understudy
-VOLUME /var/lib/understudy
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
@@ -60,6 +59,11 @@ CMD ["understudy", "serve"]
 FROM runtime AS cuda
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=build-cuda /opt/understudy /opt/understudy
+# What draws faces is compiled here, for processors like this one; a new volume begins with it. Others compile at first.
+RUN python -m models.precompile
+VOLUME /var/lib/understudy
 
 FROM runtime AS cpu
 COPY --from=build-cpu /opt/understudy /opt/understudy
+RUN python -m models.precompile
+VOLUME /var/lib/understudy

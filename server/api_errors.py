@@ -35,7 +35,7 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Permissions-Policy": "camera=(self), microphone=(self), fullscreen=(self), display-capture=(), "
-    "geolocation=(), payment=(), usb=(), serial=(), bluetooth=(), midi=()",
+    "geolocation=(), payment=(), usb=(), serial=(), midi=()",
     "Referrer-Policy": "no-referrer",  # a room's link, and a token in it, let people in; not for others
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

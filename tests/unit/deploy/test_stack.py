@@ -106,6 +106,16 @@ def test_what_is_mounted_exists(stack: dict[str, Any]) -> None:
         assert source.exists(), source
 
 
+def test_what_compose_copies_in_has_somewhere_to_go(stack: dict[str, Any]) -> None:
+    """Configs and secrets that are no files are written into the container: none may be read-only then."""
+    for kind in ("configs", "secrets"):
+        copied = {name for name, source in stack[kind].items() if "file" not in source}
+        assert copied
+        for name, service in stack["services"].items():
+            if copied & {use["source"] for use in service.get(kind) or ()}:
+                assert not service.get("read_only"), name
+
+
 def test_images_are_pinned(stack: dict[str, Any]) -> None:
     for service in stack["services"].values():
         assert re.search(r":(?!latest)[\w.-]+$", service["image"])
