@@ -37,7 +37,7 @@ def _repeat_requests(protocol: StunProtocol) -> None:
     send = protocol.send_stun
 
     def again(request: Message, address: tuple[str, int]) -> None:
-        if request.transaction_id in protocol.transactions and not protocol.transport.is_closing():
+        if request.transaction_id in protocol.transactions:  # aioice takes it out before it closes the socket
             send(request, address)
 
     def repeated(message: Message, address: tuple[str, int]) -> None:
