@@ -10,6 +10,8 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_TEST := $(VENV)/.installed-test
 # PIP_ARGS and ARGS pass options on: make install PIP_ARGS='--no-index --find-links wheels'
 PIP := $(PYTHON_BIN) -m pip --disable-pip-version-check install $(PIP_ARGS)
+# tests/conftest.py says which tests stay by themselves. ARGS='-n 0' runs all one by one, with -s and --pdb.
+UNIT_TESTS_BESIDE_EACH_OTHER := --numprocesses logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,11 +25,11 @@ test: $(INSTALLED_TEST) ## Run every test, browsers included (make test ARGS='-k
 	@scripts/system_packages.sh browser
 	@scripts/system_packages.sh relay
 	@scripts/system_packages.sh redis
-	$(PYTHON_BIN) -m pytest $(ARGS)
+	$(PYTHON_BIN) -m pytest $(UNIT_TESTS_BESIDE_EACH_OTHER) $(ARGS)
 
 test-fast: $(INSTALLED_TEST) ## Run every test that needs no browser
 	@scripts/system_packages.sh redis
-	$(PYTHON_BIN) -m pytest -m 'not e2e' $(ARGS)
+	$(PYTHON_BIN) -m pytest $(UNIT_TESTS_BESIDE_EACH_OTHER) -m 'not e2e' $(ARGS)
 
 lint: $(INSTALLED_TEST) ## Check style, formatting and types
 	$(VENV)/bin/ruff check .
@@ -41,15 +43,22 @@ format: $(INSTALLED_TEST) ## Format the code
 clean: ## Remove .venv and everything made by a build or a test run
 	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-# Installed anew only when the dependencies or the way of installing change.
-$(INSTALLED): pyproject.toml scripts/create_venv.sh scripts/system_packages.sh
+# Installed anew only when the dependencies or the way of installing change. What tests need includes the rest.
+INSTALLS_FROM := pyproject.toml scripts/create_venv.sh scripts/system_packages.sh
+define install
 	@scripts/create_venv.sh $(VENV)
-	$(PIP) --editable '.[openvino]'
+	$(PIP) --editable '.[$(EXTRAS)]'
 	@echo 'Compiling what draws faces ...'
 	@$(PYTHON_BIN) -m models.precompile
 	@scripts/system_packages.sh runtime
+endef
+
+$(INSTALLED): EXTRAS := openvino
+$(INSTALLED): $(INSTALLS_FROM)
+	$(install)
 	@touch $@
 
-$(INSTALLED_TEST): $(INSTALLED)
-	$(PIP) --editable '.[test,train,evaluation,openvino,postgres,ray]'
-	@touch $@
+$(INSTALLED_TEST): EXTRAS := test,train,evaluation,openvino,postgres,ray
+$(INSTALLED_TEST): $(INSTALLS_FROM)
+	$(install)
+	@touch $(INSTALLED) $@

@@ -1,4 +1,4 @@
-"""An hour in a minute: calls begin and end again and again in the real service, and nothing piles up.
+"""Calls begin and end again and again in the real service, and nothing piles up.
 
 ``SOAK_S`` sets how many seconds it lasts (``docs/operating.md`` tells of the long run).
 """
@@ -28,7 +28,7 @@ from tests.e2e.service import Service
 from tests.faults.test_cameras import coded, face
 from tests.integration.media.harness import GENERATED, Call, shows, until
 
-SECONDS = float(os.environ.get("SOAK_S", "60"))
+SECONDS = float(os.environ.get("SOAK_S", "30"))
 #: Share of the time in which memory may grow as it likes: caches, the allocator's reserve.
 WARM_UP = 0.5
 #: Figures of /metrics that are 0 while nobody is there.
@@ -121,7 +121,7 @@ async def test_calls_come_and_go_and_nothing_stays(tmp_path: Path) -> None:
     """Found at first: 143 MB a minute in the worker (encoders kept until the next collection of garbage),
     56 in inference (arenas). Now, 186 calls in 110 s: inference level at 334 to 350 MB, the worker at 170
     with one step to 177, main at +0.9 MB a minute (11 kB a call). Descriptors, threads and shared memory are
-    back after every call. In one minute steps hide what is smaller: ``SOAK_S=3600`` asks for 1 MB a minute.
+    back after every call. In 30 s steps hide what is smaller: ``SOAK_S=3600`` asks for 1 MB a minute.
     """
     service = Service(
         tmp_path, UNDERSTUDY_LOG_LEVEL="warning", UNDERSTUDY_SIZE="256", UNDERSTUDY_CAPACITY="24"

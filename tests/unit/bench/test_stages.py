@@ -78,7 +78,8 @@ def test_shares_of_the_peak() -> None:
 def test_a_foreign_file_to_compare_with_is_named(content: str, tmp_path: Path) -> None:
     file = tmp_path / "other.json"
     file.write_text(content)
-    result = CliRunner().invoke(app, ["frame", "--compare", str(file)])
+    wide = {"COLUMNS": "300"}  # the frame around an error breaks no path
+    result = CliRunner(env=wide).invoke(app, ["frame", "--compare", str(file)])
     assert result.exit_code == 2
     assert "other.json" in result.output
 
