@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,16 +12,28 @@ _HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first: what they find need not be looked for in a browser.
-
-    Where processes share the tests (pytest-xdist, ``--dist loadgroup``), each takes a file of unit tests at a
-    time. All others are one group, which comes last: calls, timeouts and browsers need the machine.
-    """
+    """Quick tests first: what they find need not be looked for in a browser."""
 
     def place(item: pytest.Item) -> int:
         kind = item.path.relative_to(_HERE).parts[0] if item.path.is_relative_to(_HERE) else ""
         return _ORDER.index(kind) if kind in _ORDER else 0
 
     items.sort(key=place)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.stem if place(item) == 0 else "alone"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Where several processes share the tests (``-n 2``), each takes a file of unit tests at a time.
+
+    All others come last and stay with one process: calls, timeouts and browsers need the machine.
+    (Marks of ``--dist loadgroup`` would say the same, but pytest-xdist 3.8 loses them under pytest 9.2.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class UnitTestsByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return file if file.startswith("tests/unit/") else "one by one"
+
+    config.option.loadscopereorder = False  # the order is the one above
+    return UnitTestsByFile(config, log)

@@ -73,6 +73,8 @@ class ScriptedServer:
                 await asyncio.sleep(0.02)
 
     async def start_call(self, mode: str = "reenacted", call: str = "c1") -> None:
+        """Ada enters the room that the page has entered, and their call begins."""
+        await self.until_heard("room.join")
         await self.say(type="room.state", room="r", members=[ME, ADA])
         await self.say(type="call.state", call=call, kind="video", mode=mode, members=[ME, ADA])
 
@@ -449,7 +451,6 @@ async def test_own_pixels_go_nowhere_unasked(page: Page, server: ScriptedServer)
     await own_pixels_are(page, shown=["preview"], sent=1)
 
     await page.locator('[data-action="join"]').click()
-    await server.until_heard("room.join")
     await server.start_call()
     await expect(page.locator('video[data-role="remote"]')).to_be_attached()
     await server.until_heard("media.signal", channel="subscribe")
