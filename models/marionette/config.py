@@ -25,6 +25,8 @@ class NetworkConfig:
         synthesis_channels: width of the synthesis that is added to the warped photo.
         synthesis_cell: it works on cells of so many pixels a side, each pixel a channel of its own: 1, 2 or
             4. At 4 it costs a third of what it costs at 1, and sees four times as far.
+        registered: whether it is told where skin lies instead of where the landmarks are
+            (:mod:`models.landmarks.registration`).
     """
 
     size: int = 256
@@ -37,6 +39,7 @@ class NetworkConfig:
     raster_channels: int = 3
     synthesis_channels: int = 16
     synthesis_cell: int = 1
+    registered: bool = False
 
     def __post_init__(self) -> None:
         if self.finest not in (2, 4):

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from models.generator import Landmarks, Picture, TargetFeatures
+from models.landmarks.registration import PhotoFace
 from models.marionette.executors import Batch, executor_for
 from models.marionette.frame_program import FrameProgram, target_tensors
-from models.marionette.generator import encode_photos
+from models.marionette.generator import encode_photos, placed, registration_of
 from models.marionette.ladder import RUNGS, chunks
 from models.marionette.packing import Layout
 from models.marionette.torch_runtime import TorchRuntime
@@ -27,11 +28,13 @@ class DeviceTarget:
     Attributes:
         landmarks: of the reference photo, ``[478, 3]`` in pixels of the 512 crop.
         photos: how many it was encoded from.
+        face: see :class:`models.marionette.generator.MarionetteTarget`.
         packed: everything else, bytes on the device.
     """
 
     landmarks: Landmarks
     photos: int
+    face: PhotoFace
     packed: Tensor
 
 
@@ -54,6 +57,7 @@ class DeviceGenerator:
         self._runtime = runtime
         self.size = size
         self.name = f"marionette ({runtime.device.type})"
+        self._registration = registration_of(runtime.config)
         self._layouts: dict[int, Layout] = {}
         self._executor = executor_for(runtime.device, FrameProgram(runtime.network, size))
 
@@ -65,7 +69,7 @@ class DeviceGenerator:
         packed = layout.pack(tensors, self._runtime.device)
         if packed.device.type != "cpu":
             torch.cuda.current_stream(packed.device).synchronize()  # frames are made on another stream
-        return DeviceTarget(encoded.landmarks, len(images), packed)
+        return DeviceTarget(encoded.landmarks, len(images), encoded.face, packed)
 
     def generate(self, targets: Sequence[TargetFeatures], landmarks: Landmarks) -> Picture:
         """See :class:`models.generator.Generator`. Landmarks that are not finite show the target at rest."""
@@ -74,7 +78,7 @@ class DeviceGenerator:
             raise TypeError("these targets were encoded by another generator")
         shown = np.stack(
             [
-                face if np.isfinite(face).all() else target.landmarks
+                placed(face, target.landmarks, target.face, self._registration)
                 for face, target in zip(landmarks, own, strict=True)
             ]
             or [np.empty((478, 3))]

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from models.generator import TARGET_CROP, Landmarks, Picture, TargetFeatures
 from models.landmarks.raster import draw_landmarks
+from models.landmarks.registration import PhotoFace, Registration, shipped_registration
+from models.marionette.config import NetworkConfig
 from models.marionette.runtime import Runtime
 from models.mesh_maps import mesh_maps
 from models.mesh_warp.eyes import with_open_eyes
@@ -36,6 +38,7 @@ class MarionetteTarget:
         points: its landmarks in its pixels.
         skull: points of hair and ears that the flow carries along, ``[P, 3]`` in its pixels.
         plates: its eyes and mouth.
+        face: the landmarks once more, as a registration takes them.
         code: everything else that does not depend on the driver, as the runtime keeps it.
     """
 
@@ -44,6 +47,7 @@ class MarionetteTarget:
     points: npt.NDArray[np.float32]
     skull: npt.NDArray[np.float32]
     plates: FacePlates
+    face: PhotoFace
     code: Any
 
 
@@ -68,6 +72,7 @@ class MarionetteGenerator:
             raise ValueError(f"size must be 256 or 512, not {size}")
         self._runtime = _runtime_of(network, device)
         self._inner = self._runtime.config.size
+        self._registration = registration_of(self._runtime.config)
         self.size = size
         self.name = f"marionette ({self._runtime.name})"
         self.best_batch = self._runtime.best_batch
@@ -84,7 +89,7 @@ class MarionetteGenerator:
         if not own:
             return np.empty((0, self.size, self.size, 3), np.uint8)
         faces = [
-            face if np.isfinite(face).all() else target.landmarks
+            placed(face, target.landmarks, target.face, self._registration)
             for face, target in zip(landmarks, own, strict=True)
         ]
         shown = [to_picture_pixels(face, self.size) for face in faces]
@@ -123,7 +128,32 @@ def encode_photos(runtime: Runtime, images: Picture, landmarks: Landmarks, size:
     reference = np.asarray(landmarks[best], np.float32)
     photo = _resized(images[best], size)
     at = to_picture_pixels(reference, size)
-    return MarionetteTarget(reference, photo, at, skull_points(at), FacePlates.of(photo, at), code)
+    return MarionetteTarget(
+        reference, photo, at, skull_points(at), FacePlates.of(photo, at), PhotoFace.of(reference), code
+    )
+
+
+def registration_of(config: NetworkConfig) -> Registration | None:
+    """What moves landmarks to where skin lies for such a network; None where it is told the landmarks.
+
+    Raises:
+        models.landmarks.registration.RegistrationError: its file is missing or cannot be read.
+    """
+    return shipped_registration() if config.registered else None
+
+
+def placed(shown: Landmarks, still: Landmarks, photo: PhotoFace, by: Registration | None) -> Landmarks:
+    """Landmarks as the network is told them, ``[478, 3]`` in pixels of the 512 crop.
+
+    Args:
+        shown: as they are to be seen.
+        still: the target's own, shown in place of landmarks that are not finite.
+        photo: of the target.
+        by: what :func:`registration_of` gave.
+    """
+    if not np.isfinite(shown).all():
+        return still
+    return shown if by is None else by.placed(photo, shown)
 
 
 def _runtime_of(network: MarionetteNetwork | Runtime, device: str) -> Runtime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +54,44 @@ def train_landmark_transformer(
         typer.secho(str(error), err=True, fg=typer.colors.RED)
         raise typer.Exit(2) from None
     typer.echo(f"weights: {weights}")
+
+
+@app.command("registration")
+def train_skin_registration(
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="What `understudy dataset build` made.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The weights.")],
+    pairs: Annotated[int, typer.Option("--pairs", min=64, help="Pairs of frames to learn from.")] = 16_000,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 1,
+) -> None:
+    """Learn where skin lies beside the landmarks as a face moves; minutes, from pairs of frames.
+
+    Generators trained with `registered: true` use models/weights/skin-registration.safetensors.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from models.training.registration import RegistrationTraining, save_registration, train_registration
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns) as bar:
+
+            def task(name: str, total: int) -> Callable[[int], None]:
+                number = bar.add_task(name, total=total)
+                return lambda done: bar.advance(number, done)
+
+            made, figures = train_registration(data, RegistrationTraining(pairs=pairs, seed=seed), task)
+    except (ValueError, OSError) as error:
+        typer.secho(str(error), err=True, fg=typer.colors.RED)
+        raise typer.Exit(2) from None
+    save_registration(made, out)
+    if figures is not None:
+        typer.echo(
+            f"of how far skin lies beside the landmarks of people never seen, "
+            f"{figures.squared:.0%} of the variance and {figures.absolute:.0%} of the distance are explained"
+        )
+    typer.echo(f"weights: {out}")
 
 
 @app.command("generator")

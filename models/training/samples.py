@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from models.landmarks.raster import draw_landmarks
+from models.landmarks.registration import PhotoFace, shipped_registration
 from models.landmarks.topology import MIRROR
 from models.mesh_maps import mesh_maps
 from models.training.clips import ClipShard, Split
@@ -34,6 +35,7 @@ class SampleOptions:
         far: share of samples whose driver frame is the most different of several from the reference.
         augment: mirror, turn, scale and colour every frame of the sample alike.
         face: how many times as much as another a pixel of the face counts.
+        registered: the driver's landmarks are moved to where the skin lies.
     """
 
     size: int = 128
@@ -41,6 +43,7 @@ class SampleOptions:
     far: float = 0.7
     augment: bool = True
     face: float = 3.0
+    registered: bool = False
 
 
 def load_people(folder: Path, splits: Sequence[Split]) -> list[list[ClipShard]]:
@@ -100,6 +103,8 @@ class ClipSamples(Dataset[dict[str, Tensor]]):
                 picture, points = change.apply(picture, points)
             pictures.append(np.asarray(picture, np.uint8))
             landmarks.append(points.astype(np.float32))
+        if options.registered:
+            landmarks[0] = shipped_registration().placed(PhotoFace.of(landmarks[1]), landmarks[0])
         return collect_sample(pictures, landmarks, options.photos, options.face)
 
     def _choose(self, clip: ClipShard, random: np.random.Generator) -> tuple[int, list[int]]:

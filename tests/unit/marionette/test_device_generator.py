@@ -38,9 +38,9 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Targets:
     ]
 
 
-def network(*, trained: bool) -> MarionetteNetwork:
+def network(*, trained: bool, registered: bool = False) -> MarionetteNetwork:
     torch.manual_seed(0)
-    made = MarionetteNetwork(NetworkConfig(width=8, attention_channels=8, finest=4))
+    made = MarionetteNetwork(NetworkConfig(width=8, attention_channels=8, finest=4, registered=registered))
     if trained:  # an untrained network ignores most of itself
         for parameter in made.parameters():
             torch.nn.init.normal_(parameter, std=0.04)
@@ -55,10 +55,13 @@ def moved(points: np.ndarray) -> np.ndarray:
     return np.asarray(shown, np.float32)
 
 
-@pytest.mark.parametrize(("size", "trained"), [(256, False), (256, True), (512, True)])
-def test_it_gives_the_same_pictures(size: int, trained: bool, targets: Targets) -> None:
+@pytest.mark.parametrize(
+    ("size", "trained", "registered"),
+    [(256, False, False), (256, False, True), (256, True, False), (512, True, True)],
+)
+def test_it_gives_the_same_pictures(size: int, trained: bool, registered: bool, targets: Targets) -> None:
     """Of different targets with different numbers of photos in one batch."""
-    runtime = TorchRuntime(network(trained=trained))
+    runtime = TorchRuntime(network(trained=trained, registered=registered))
     given, wanted = (
         generator.generate(
             [generator.encode_target(*target) for target in targets],

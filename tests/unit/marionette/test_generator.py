@@ -13,6 +13,7 @@ import torch
 from models.generator import TARGET_CROP
 from models.landmarks import topology as face
 from models.landmarks.geometry import Pose, denormalise
+from models.landmarks.registration import PhotoFace, shipped_registration
 from models.landmarks.topology import canonical_face
 from models.marionette.generator import MarionetteGenerator
 from models.marionette.network import MarionetteNetwork, NetworkConfig
@@ -59,6 +60,22 @@ def test_untrained_it_is_the_mesh_warp(network: MarionetteNetwork, size: int) ->
     to = to_picture_pixels(shown, size)
     flow = face_flow(still, with_open_eyes(to, still), size)
     np.testing.assert_allclose(mesh_maps(still, to, size)[:2].transpose(1, 2, 0) / 2, flow, atol=1e-3)
+
+
+def test_a_registered_network_is_told_where_skin_lies(network: MarionetteNetwork) -> None:
+    """Untrained, it is the mesh warp of landmarks that are moved there."""
+    generator = MarionetteGenerator(MarionetteNetwork(replace(network.config, registered=True)))
+    target = generator.encode_target(photo(0)[None], landmarks()[None])
+    turn = np.array([[0.97, 0.0, 0.25], [0.0, 1.0, 0.0], [-0.25, 0.0, 0.97]], np.float32)
+    shown = ((landmarks() - 256) @ turn + 256).astype(np.float32)
+    placed = shipped_registration().placed(PhotoFace.of(landmarks()), shown)
+    assert np.abs(placed - shown).max() > 2
+
+    mesh_warp = MeshWarpGenerator()
+    still = mesh_warp.encode_target(photo(0)[None], landmarks()[None])
+    wanted = mesh_warp.generate([still], placed[None])[0].astype(float)
+    np.testing.assert_allclose(generator.generate([target], shown[None])[0], wanted, atol=255e-3)
+    assert np.abs(wanted - mesh_warp.generate([still], shown[None])[0]).mean() > 0.5
 
 
 def test_the_maps_say_which_part_of_the_face_is_where() -> None:

@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from typer.testing import CliRunner
 
+from models.landmarks.registration import PhotoFace, Registration
 from models.marionette.network import NetworkConfig
 from models.training.build import build_dataset
+from models.training.cli import app as train_app
 from models.training.clips import ClipOptions, ClipShard, find_clips
 from models.training.generator import Phase, Trainer, TrainingConfig
 from models.training.losses import teach_flow
@@ -134,6 +137,35 @@ def test_the_face_counts_as_often_as_asked(data: Path) -> None:
         nose, corner = (sample["driver_landmarks"][1] * 64).int().tolist(), (0, 0)
         assert sample["weight"][0, nose[1], nose[0]] == pytest.approx(face, rel=0.02)
         assert sample["weight"][0, corner[1], corner[0]] == 1.0
+
+
+def test_registered_samples_have_the_drivers_landmarks_where_skin_lies(data: Path) -> None:
+    people = load_people(data, ["train", "dev"])
+    plain, registered = (
+        ClipSamples(people, SampleOptions(size=64, far=1.0, registered=told), length=3, seed=1)[2]
+        for told in (False, True)
+    )
+    torch.testing.assert_close(registered["driver"], plain["driver"])
+    torch.testing.assert_close(registered["photo_landmarks"], plain["photo_landmarks"])
+    for told in ("driver_landmarks", "driver_maps"):
+        assert not torch.allclose(registered[told], plain[told], atol=1e-4)
+    moved = (registered["driver_landmarks"] - plain["driver_landmarks"]).norm(dim=1)
+    assert moved.max() < 0.1  # of the picture
+
+
+def test_a_registration_is_learned_from_a_dataset(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "registration.safetensors"
+    command = ["registration", "--data", str(data), "--out", str(out), "--pairs", "64"]
+    done = CliRunner().invoke(train_app, command)
+    assert done.exit_code == 0, done.output
+    landmarks = load_people(data, ["train", "dev"])[0][0].landmarks
+    shift = Registration.load(out).shift(PhotoFace.of(landmarks[0]), landmarks[-1])
+    assert np.isfinite(shift).all()
+    assert np.abs(shift).max() > 0
+
+    missing = CliRunner().invoke(train_app, [*command[:2], str(tmp_path / "nothing"), *command[3:]])
+    assert missing.exit_code == 2
+    assert "holds no shard" in missing.output
 
 
 def test_mirrored_landmarks_lie_on_the_mirrored_face(data: Path) -> None:
