@@ -81,7 +81,7 @@ class DeviceGenerator:
                 placed(face, target.landmarks, target.face, self._registration)
                 for face, target in zip(landmarks, own, strict=True)
             ]
-            or [np.empty((478, 3))]
+            or [np.empty((478, 3), np.float32)]
         ).astype(np.float32)
         parts = chunks([target.photos for target in own])
         batches = [

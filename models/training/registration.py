@@ -99,7 +99,7 @@ def skin_shifts(made: npt.NDArray[np.uint8], filmed: npt.NDArray[np.uint8], land
     """
     grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (filmed, made)]
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow = cv2.GaussianBlur(dis.calc(grey[0], grey[1], None), (0, 0), _SMOOTH)  # type: ignore[call-overload]
+    flow = cv2.GaussianBlur(dis.calc(grey[0], grey[1], None), (0, 0), _SMOOTH)
     x, y = (np.ascontiguousarray(landmarks[None, :, axis], np.float32) for axis in (0, 1))
     return np.asarray(-cv2.remap(flow, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0])
 
@@ -153,7 +153,7 @@ def fit(
 ) -> Registration:
     """Train on pairs, and on their mirror images; ``progress`` is told of every epoch."""
     inputs, wanted = _told(pairs)
-    whitened = {}
+    whitened: dict[str, Float32] = {}
     for name, keep in zip(("shape", "change", "displacement"), settings.components, strict=False):
         mean, basis, deviation = _principal(np.stack([getattr(item, name) for item in inputs]), keep)
         whitened |= {f"{name}.mean": mean, f"{name}.basis": (basis / deviation).astype(np.float32)}
