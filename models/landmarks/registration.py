@@ -134,10 +134,11 @@ class Registration:
             with safe_open(str(path), framework="np") as file:
                 arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
             made = cls(arrays)
-            mean, angles, frame = {name: arrays[f"{name}.mean"] for name in _PARTS}, np.zeros(6), np.eye(2)
+            shape, change, displacement = (arrays[f"{name}.mean"] for name in _PARTS)
+            none, pixels = np.zeros(6, np.float32), np.eye(2, dtype=np.float32)
             made._offsets(
-                RegistrationInputs(**mean, angles=angles, frame=frame)
-            )  # all that it needs is there
+                RegistrationInputs(shape, change, displacement, none, pixels)
+            )  # all it needs is there
         except Exception as error:
             raise RegistrationError(f"{path} cannot be read as a skin registration: {error}") from None
         return made
