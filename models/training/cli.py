@@ -64,6 +64,9 @@ def train_skin_registration(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The weights.")],
     pairs: Annotated[int, typer.Option("--pairs", min=64, help="Pairs of frames to learn from.")] = 16_000,
     seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes; by default one a processor.")
+    ] = None,
 ) -> None:
     """Learn where skin lies beside the landmarks as a face moves; minutes, from pairs of frames.
 
@@ -81,7 +84,8 @@ def train_skin_registration(
                 number = bar.add_task(name, total=total)
                 return lambda done: bar.advance(number, done)
 
-            made, figures = train_registration(data, RegistrationTraining(pairs=pairs, seed=seed), task)
+            settings = RegistrationTraining(pairs=pairs, seed=seed)
+            made, figures = train_registration(data, settings, task, workers)
     except (ValueError, OSError) as error:
         typer.secho(str(error), err=True, fg=typer.colors.RED)
         raise typer.Exit(2) from None

@@ -9,7 +9,8 @@ what it made and what was filmed says how far the skin at each landmark is from 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -105,17 +106,36 @@ def skin_shifts(made: npt.NDArray[np.uint8], filmed: npt.NDArray[np.uint8], land
 
 
 def collect_pairs(
-    data: Path, split: Split, count: int, seed: int, progress: Callable[[int], None] = lambda _: None
+    data: Path,
+    split: Split,
+    count: int,
+    seed: int,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Pairs:
-    """Draw pairs by person and measure them, on all processors; ``progress`` is told how many at a time.
+    """Draw pairs by person and measure them.
+
+    Args:
+        data, split: of a built dataset.
+        count: of pairs.
+        seed: which; the same with any number of workers.
+        workers: processes, by default one a processor; 1 is this one.
+        progress: told how many more there are.
 
     Raises:
         ValueError: the dataset holds nobody of this split.
     """
-    load_people(data, [split])  # refused here, not in a process
+    draws = [(seed, index) for index in range(count)]
     found = []
-    with multiprocessing.get_context("spawn").Pool(initializer=_begin, initargs=(data, split)) as pool:
-        for pair in pool.imap(_measured, [(seed, index) for index in range(count)], chunksize=16):
+    with ExitStack() as stack:
+        _begin(data, split)  # who is not there is missed here, not in a process
+        measured: Iterable[tuple[Float32, Float32, Float32]] = map(_measured, draws)
+        if workers != 1:
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(context.Pool(workers, _begin, (data, split)))
+            measured = pool.imap(_measured, draws, chunksize=16)
+        for pair in measured:
             found.append(pair)
             progress(1)
     return Pairs(*(np.stack(part) for part in zip(*found, strict=True)))
@@ -127,8 +147,9 @@ _generator: MeshWarpGenerator | None = None
 
 def _begin(data: Path, split: Split) -> None:
     global _people, _generator
-    cv2.setNumThreads(1)
     _people, _generator = load_people(data, [split]), MeshWarpGenerator(_SIZE)
+    if multiprocessing.parent_process() is not None:
+        cv2.setNumThreads(1)
 
 
 def _measured(seed: tuple[int, int]) -> tuple[Float32, Float32, Float32]:
@@ -213,7 +234,10 @@ def save_registration(registration: Registration, path: Path) -> None:
 
 
 def train_registration(
-    data: Path, settings: RegistrationTraining, task: Callable[[str, int], Callable[[int], None]]
+    data: Path,
+    settings: RegistrationTraining,
+    task: Callable[[str, int], Callable[[int], None]],
+    workers: int | None = None,
 ) -> tuple[Registration, Explained | None]:
     """Collect pairs of the split train, fit, and measure on those of dev, where there are any.
 
@@ -221,15 +245,18 @@ def train_registration(
         data: a built dataset.
         settings: of the run.
         task: called with a name and a total, gives what is told of progress.
+        workers: see :func:`collect_pairs`.
 
     Raises:
         ValueError: nobody to learn from.
     """
-    pairs = collect_pairs(data, "train", settings.pairs, settings.seed, task("pairs", settings.pairs))
-    registration = fit(pairs, settings, task("epochs", settings.epochs))
-    count = settings.pairs // 8
+
+    def collected(split: Split, name: str, count: int) -> Pairs:
+        return collect_pairs(data, split, count, settings.seed, workers=workers, progress=task(name, count))
+
+    registration = fit(collected("train", "pairs", settings.pairs), settings, task("epochs", settings.epochs))
     try:
-        held_out = collect_pairs(data, "dev", count, settings.seed, task("held-out pairs", count))
+        held_out = collected("dev", "held-out pairs", settings.pairs // 8)
     except ValueError:
         return registration, None
     return registration, explained(registration, held_out)

@@ -155,7 +155,7 @@ def test_registered_samples_have_the_drivers_landmarks_where_skin_lies(data: Pat
 
 def test_a_registration_is_learned_from_a_dataset(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "registration.safetensors"
-    command = ["registration", "--data", str(data), "--out", str(out), "--pairs", "64"]
+    command = ["registration", "--data", str(data), "--out", str(out), "--pairs", "64", "--workers", "1"]
     done = CliRunner().invoke(train_app, command)
     assert done.exit_code == 0, done.output
     landmarks = load_people(data, ["train", "dev"])[0][0].landmarks
