@@ -134,9 +134,10 @@ class Registration:
             with safe_open(str(path), framework="np") as file:
                 arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
             made = cls(arrays)
-            average = (arrays[f"{name}.mean"] for name in _PARTS)
+            shape, change, displacement = (arrays[f"{name}.mean"] for name in _PARTS)
             frontal, upright = np.zeros(6, np.float32), np.eye(2, dtype=np.float32)
-            made._offsets(RegistrationInputs(*average, frontal, upright))  # whatever is missing, is missed now
+            # what is missing is missed here
+            made._offsets(RegistrationInputs(shape, change, displacement, frontal, upright))
         except Exception as error:
             raise RegistrationError(f"{path} cannot be read as a skin registration: {error}") from None
         return made
