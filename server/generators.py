@@ -133,12 +133,15 @@ class _TooSlow(Exception):
 
 def _network(path: Path, data_dir: Path | None, *, quick_at: int | None = None) -> Callable[[int], Generator]:
     """A network's generators by size; with ``quick_at`` only where pictures of that size are quick enough."""
+    from models.landmarks.registration import RegistrationError
+    from models.marionette.generator import registration_of
     from models.marionette.selection import make_generator, make_runtime, select_runtime
     from models.marionette.weights import WeightsError, read_weights
 
     weights = read_weights(path)
     remembered = _recall(path, data_dir)
     try:
+        registration_of(weights.config)  # that it is missing is said now, not at the first frame
         if remembered is None:
             choice = select_runtime(weights)
             runtime, remembered = choice.runtime, _remember(path, data_dir, choice)
@@ -146,7 +149,7 @@ def _network(path: Path, data_dir: Path | None, *, quick_at: int | None = None) 
             raise _TooSlow(_sentence(remembered))
         else:
             runtime = make_runtime(remembered["runtime"], weights)
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, RegistrationError) as error:
         raise WeightsError(f"{path} cannot be used: {error}") from None
     if quick_at is not None and not _quick(remembered, quick_at):
         raise _TooSlow(_sentence(remembered))

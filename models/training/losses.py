@@ -108,6 +108,4 @@ def teach_flow(
 
 def to_picture_tensor(picture: npt.NDArray[np.uint8]) -> Tensor:
     """RGB uint8 ``[..., H, W, 3]`` to float ``[..., 3, H, W]`` in -1..1."""
-    # in place: in the loading process every further array of this size costs more than the arithmetic
-    planes = np.ascontiguousarray(np.moveaxis(picture, -1, -3))
-    return torch.from_numpy(planes).float().div_(127.5).sub_(1.0)
+    return torch.from_numpy(picture).movedim(-1, -3).float() / 127.5 - 1.0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from models.marionette import selection
+from models.landmarks.registration import Registration
+from models.marionette import generator, selection
 from models.marionette.network import MarionetteNetwork, NetworkConfig
 from models.marionette.weights import WeightsError, save_network
 from server import generators
@@ -25,11 +27,10 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def drop_in(path: Path, seed: int = 0) -> None:
+def drop_in(path: Path, seed: int = 0, *, registered: bool = False) -> None:
     torch.manual_seed(seed)
-    save_network(
-        MarionetteNetwork(NetworkConfig(size=64, width=4, attention_blocks=1, attention_channels=4)), path
-    )
+    config = NetworkConfig(size=64, width=4, attention_blocks=1, attention_channels=4, registered=registered)
+    save_network(MarionetteNetwork(config), path)
 
 
 def test_without_weights_it_is_the_mesh_warp(shipped: Path, tmp_path: Path) -> None:
@@ -97,3 +98,14 @@ def test_what_is_remembered_may_be_damaged_or_unwritable(shipped: Path, tmp_path
 def test_damaged_weights_do_not_stop_calls(shipped: Path, tmp_path: Path) -> None:
     shipped.write_bytes(b"nothing")
     assert load_generator("auto", tmp_path)(256).name == "mesh-warp"
+
+
+def test_a_missing_registration_does_not_stop_calls(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop_in(shipped, registered=True)
+    missing = partial(Registration.load, tmp_path / "skin-registration.safetensors")
+    monkeypatch.setattr(generator, "shipped_registration", missing)
+    assert load_generator("auto", tmp_path)(256).name == "mesh-warp"
+    with pytest.raises(WeightsError, match=r"skin-registration\.safetensors"):
+        load_generator("marionette", tmp_path)(256)
