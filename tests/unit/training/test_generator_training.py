@@ -17,8 +17,9 @@ import skimage.data
 import torch
 from typer.testing import CliRunner
 
-from models.landmarks.registration import PhotoFace, Registration
+from models.landmarks.registration import PhotoFace, Registration, shipped_registration
 from models.marionette.network import NetworkConfig
+from models.training import registration
 from models.training.build import build_dataset
 from models.training.cli import app as train_app
 from models.training.clips import ClipOptions, ClipShard, find_clips
@@ -166,6 +167,24 @@ def test_a_registration_is_learned_from_a_dataset(data: Path, tmp_path: Path) ->
     missing = CliRunner().invoke(train_app, [*command[:2], str(tmp_path / "nothing"), *command[3:]])
     assert missing.exit_code == 2
     assert "holds no shard" in missing.output
+    unread = CliRunner().invoke(train_app, [*command, "--through", str(tmp_path / "nothing.safetensors")])
+    assert unread.exit_code == 2
+    assert "nothing.safetensors" in unread.output
+
+
+def test_through_a_network_its_own_registration_counts_as_found(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its pictures need no more moving, the skin is where it was told that it is."""
+    monkeypatch.setattr(registration, "skin_shifts", lambda made, filmed, points: np.zeros((len(points), 2)))
+    weights = Path(__file__).parents[3] / "models" / "weights" / "generator-lite.safetensors"
+    pairs = registration.collect_pairs(data, "train", 2, 1, through=weights, workers=1)
+    told = [
+        shipped_registration().shift(PhotoFace.of(photo), shown)
+        for photo, shown in zip(pairs.photos, pairs.shown, strict=True)
+    ]
+    assert np.abs(told).max() > 0.1
+    np.testing.assert_allclose(pairs.shifts, told, atol=1e-5)
 
 
 def test_mirrored_landmarks_lie_on_the_mirrored_face(data: Path) -> None:
