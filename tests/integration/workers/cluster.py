@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -61,14 +60,10 @@ class Node:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+    def kill(self) -> None:
+        """End it at once: asked politely, a worker waits for those of its calls who may come back."""
+        self.process.kill()
+        self.process.wait()
 
 
 class Cluster:
@@ -147,7 +142,7 @@ class Cluster:
 
     def close(self) -> None:
         for node in reversed(list(self._nodes.values())):
-            node.stop()
+            node.kill()
 
     def _start(self, command: str, name: str = "", **settings: str) -> None:
         name = name or command
