@@ -47,7 +47,7 @@ clean: ## Remove .venv and everything made by a build or a test run
 INSTALLS_FROM := pyproject.toml scripts/create_venv.sh scripts/system_packages.sh
 define install
 	@scripts/create_venv.sh $(VENV)
-	$(PIP) --editable '.[$(EXTRAS)]'
+	$(PIP) $(COMPILED) --editable '.[$(EXTRAS)]'
 	@echo 'Compiling what draws faces ...'
 	@$(PYTHON_BIN) -m models.precompile
 	@scripts/system_packages.sh runtime
@@ -58,6 +58,8 @@ $(INSTALLED): $(INSTALLS_FROM)
 	$(install)
 	@touch $@
 
+# To compile all of it takes a minute, and much is never imported: Python compiles the rest as it goes.
+$(INSTALLED_TEST): COMPILED := --no-compile
 $(INSTALLED_TEST): EXTRAS := test,train,evaluation,openvino,postgres,ray
 $(INSTALLED_TEST): $(INSTALLS_FROM)
 	$(install)

@@ -95,7 +95,7 @@ async def pool() -> AsyncIterator[PreparationPool]:
 
 
 async def test_the_process_refuses_by_codes_and_lives(pool: PreparationPool, seeds: list[bytes]) -> None:
-    """Found with 700: 467 unreadable, 79 without a face, 54 of no known format, 4 too large, 96 still pictures;
+    """Found with 700: 467 unreadable, 79 without a face, 54 of no known format, 4 too large, 96 pictures;
     690 MB more at most (a bomb of 40 megapixels that is within the limits); the process lives on."""
     await pool.warm_up()
     assert pool.pid is not None
