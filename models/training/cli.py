@@ -92,7 +92,7 @@ def train_skin_registration(
 
             settings = RegistrationTraining(pairs=pairs, seed=seed)
             made, figures = train_registration(data, settings, task, through=through, workers=workers)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         typer.secho(str(error), err=True, fg=typer.colors.RED)
         raise typer.Exit(2) from None
     save_registration(made, out)

@@ -29,7 +29,7 @@ from models.generator import Generator
 from models.landmarks.registration import PhotoFace, Registration, RegistrationInputs
 from models.landmarks.topology import MIRROR
 from models.marionette.generator import MarionetteGenerator, registration_of
-from models.marionette.selection import select_runtime
+from models.marionette.selection import RuntimeName, make_runtime, select_runtime
 from models.marionette.weights import read_weights
 from models.mesh_warp.generator import MeshWarpGenerator
 from models.mesh_warp.picture import to_picture_pixels
@@ -134,15 +134,18 @@ def collect_pairs(
     Raises:
         ValueError: the dataset holds nobody of this split.
         models.marionette.weights.WeightsError: the weights cannot be used.
+        RuntimeError: nothing here computes such a network.
     """
     draws = [(seed, index) for index in range(count)]
     found = []
     with ExitStack() as stack:
-        _begin(data, split, through)  # who is not there is missed here, not in a process
+        runtime = None if through is None else select_runtime(read_weights(through)).name
+        begun = (data, split, through, runtime)
+        _begin(*begun)  # who is not there is missed here, not in a process
         measured: Iterable[tuple[Float32, Float32, Float32]] = map(_measured, draws)
         if workers != 1:
             context = multiprocessing.get_context("spawn")
-            pool = stack.enter_context(context.Pool(workers, _begin, (data, split, through)))
+            pool = stack.enter_context(context.Pool(workers, _begin, begun))
             measured = pool.imap(_measured, draws, chunksize=16)
         for pair in measured:
             found.append(pair)
@@ -156,12 +159,12 @@ _generator: Generator | None = None
 _before: Registration | None = None
 
 
-def _begin(data: Path, split: Split, through: Path | None) -> None:
+def _begin(data: Path, split: Split, through: Path | None, runtime: RuntimeName | None) -> None:
     global _people, _generator, _before
     _people, _generator, _before = load_people(data, [split]), MeshWarpGenerator(_SIZE), None
-    if through is not None:
+    if through is not None and runtime is not None:
         weights = read_weights(through)
-        _generator = MarionetteGenerator(select_runtime(weights).runtime, _SIZE)
+        _generator = MarionetteGenerator(make_runtime(runtime, weights), _SIZE)
         _before = registration_of(weights.config)
     if multiprocessing.parent_process() is not None:
         cv2.setNumThreads(1)

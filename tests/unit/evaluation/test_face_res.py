@@ -13,8 +13,9 @@ import torch
 from torch.nn import functional as F
 
 from models.evaluation import face_res
-from models.evaluation.face_res import FaceResNetwork, GraphModel, face_crop, identity_networks
+from models.evaluation.face_res import FaceResNetwork, face_crop, identity_networks
 from models.evaluation.identity_network import IdentityNetwork, cosine
+from models.evaluation.tensorflow_graph import GraphModel
 from models.registry_files import Unavailable
 from server.bench.clip import astronaut
 
