@@ -33,6 +33,9 @@ GeneratorOption = Annotated[
         "that is quick enough.",
     ),
 ]
+ThreadsOption = Annotated[
+    int, typer.Option("--threads", min=1, help="Of the runtime; the inference process gives it 1.")
+]
 FramesOption = Annotated[int, typer.Option("--frames", min=10, help="Frames that are measured.")]
 
 
@@ -48,6 +51,7 @@ def frame(
     size: SizeOption = 256,
     generator: GeneratorOption = None,
     frames: FramesOption = 200,
+    threads: ThreadsOption = 1,
     json_file: JsonOption = None,
     compare: CompareOption = None,
 ) -> None:
@@ -62,12 +66,12 @@ def frame(
 
     before = read_former(compare)
     name = _one(generator)
-    use_threads(name, 1)  # as many as a frame has in a call
-    made = make_generator(name, _checked(size))
+    use_threads(name, threads)
+    made = make_generator(name, _checked(size), threads)
     with _Bar() as bar:
         times = time_frame(made, frames=frames, progress=bar.share)
     show(f"step ({name})", times, before)
-    write(json_file, {"generator": name, "results": times})
+    write(json_file, {"generator": name, "threads": threads, "results": times})
 
 
 @app.command("landmarks")
@@ -97,9 +101,7 @@ def generator(
     size: SizeOption = 256,
     batches: Annotated[str, typer.Option("--batch", help="Frames generated together, as 1,4,16.")] = "1",
     rounds: Annotated[int, typer.Option("--rounds", min=3, help="Frames of each.")] = 30,
-    threads: Annotated[
-        int, typer.Option("--threads", min=1, help="Of the runtime; the inference process gives it 1.")
-    ] = 1,
+    threads: ThreadsOption = 1,
     json_file: JsonOption = None,
     compare: CompareOption = None,
 ) -> None:
