@@ -4,6 +4,9 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help run install test test-fast lint format clean
 
+# Where it is set, every process would compile all it imports: half a second to two.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 PYTHON_BIN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
@@ -49,6 +52,7 @@ define install
 	@scripts/create_venv.sh $(VENV)
 	$(PIP) $(COMPILED) --editable '.[$(EXTRAS)]'
 	@echo 'Compiling what draws faces ...'
+	@$(PYTHON_BIN) -m compileall -q client models server signaling
 	@$(PYTHON_BIN) -m models.precompile
 	@scripts/system_packages.sh runtime
 endef
