@@ -82,7 +82,7 @@ def evaluate_generator(
     pairs: Annotated[int, typer.Option("--pairs", min=1, help="Cases of each person.")] = 4,
     seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 1,
     csim: Annotated[
-        bool, typer.Option(help="Measure identity (needs dlib; npm for a second network).")
+        bool, typer.Option(help="Measure identity (needs dlib; npm for further networks).")
     ] = True,
     perceptual: Annotated[bool, typer.Option(help="Measure perceptual distance (needs h5py).")] = True,
     cache: Annotated[
@@ -114,10 +114,10 @@ def evaluate_generator(
     import torch
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from models.evaluation.face_res import identity_networks
     from models.evaluation.generator import GeneratorEvaluation, baselines, load_network_methods
     from models.evaluation.generator_metrics import PerceptualMetric
     from models.evaluation.generator_report import evaluate, show, write_json, write_page
+    from models.evaluation.identity_networks import identity_networks
     from models.evaluation.model_card import write_card
     from models.landmarks.detector import FaceDetector
     from models.registry_files import Unavailable

@@ -1,8 +1,7 @@
-"""A second opinion on CSIM: HSE-FaceRes, a MobileNet that learned to tell the people of VGGFace2 apart."""
+"""An opinion on CSIM: HSE-FaceRes, a MobileNet that learned to tell the people of VGGFace2 apart."""
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Final
 
@@ -11,13 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.evaluation.identity_network import DlibNetwork, IdentityNetwork
+from models.evaluation.identity_network import IdentityNetwork
 from models.evaluation.tensorflow_graph import GraphModel
-from models.registry_files import Unavailable, fetch_npm_members
+from models.registry_files import fetch_npm_members
 
-__all__ = ["FaceResNetwork", "identity_networks"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["FaceResNetwork", "face_crop"]
 
 PACKAGE: Final = "@vladmandic/human@3.3.6"  # MIT
 MEMBERS: Final = ("models/faceres.json", "models/faceres.bin")
@@ -28,20 +25,6 @@ _SIDE: Final = 128
 #: Side of the crop in longer sides of the landmarks' bounding box.
 _MARGIN: Final = 1.2
 _MEAN_BGR: Final = (103.939, 116.779, 123.68)
-
-
-def identity_networks(cache: Path) -> dict[str, IdentityNetwork]:
-    """Networks by the name of their figure; the log says so where the second is not to be had.
-
-    Raises:
-        Unavailable: the first is not to be had.
-    """
-    networks: dict[str, IdentityNetwork] = {"csim": DlibNetwork(cache)}
-    try:
-        networks["csim_faceres"] = FaceResNetwork(cache)
-    except (Unavailable, ValueError) as error:
-        logger.warning("no second opinion on CSIM: %s", error)
-    return networks
 
 
 class FaceResNetwork(IdentityNetwork):

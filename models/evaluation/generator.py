@@ -151,7 +151,7 @@ class GeneratorEvaluation:
         methods: at least one.
         detector: static; closed by the caller.
         perceptual: left out when None, and so are its figures.
-        identity: by the name of their figure (``csim``, ``csim_faceres``).
+        identity: by the name of their figure (``csim``, ``csim_arcface``).
         background: clips by person of others, whose faces say what all faces have in common; see
             :meth:`IdentityNetwork.centre`.
         seed: of the draws.

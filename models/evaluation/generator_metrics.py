@@ -70,6 +70,8 @@ METRICS: Final = MappingProxyType(
         "psnr_mouth": Metric("PSNR mouth", "higher", 2),
         "csim": Metric("CSIM", "higher"),
         "csim_driver": Metric("CSIM driver", "lower"),
+        "csim_arcface": Metric("CSIM ArcFace", "higher"),
+        "csim_arcface_driver": Metric("CSIM ArcFace driver", "lower"),
         "csim_faceres": Metric("CSIM FaceRes", "higher"),
         "csim_faceres_driver": Metric("CSIM FaceRes driver", "lower"),
         "pose_squared": Metric("PRMSE deg", "lower", 2, lambda mean: float(np.sqrt(mean))),

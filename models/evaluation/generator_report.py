@@ -134,7 +134,7 @@ def table_rows(
             cell = f"{entry['mean']:.{metric.digits}f}"
             change = entry.get("against", {}).get("mesh-warp")
             # a share of a cosine that may be near zero says nothing
-            if change is not None and name not in ("csim_driver", "csim_faceres_driver", "lost"):
+            if change is not None and name != "lost" and not name.endswith("_driver"):
                 if intervals:
                     cell += f" ({change[0]:+.0%}, {change[1]:+.0%} to {change[2]:+.0%})"
                 else:

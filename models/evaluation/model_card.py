@@ -42,8 +42,8 @@ def card_section(report: dict[str, Any], sheet: str | None = None) -> str:
         f"`understudy evaluate generator --pairs {settings['pairs']} --seed {settings['seed']}`, on "
         f"{len(report['people'])} people who were never trained on. L1 of pictures in -1..1; perceptual: "
         "relative feature L1 of an edge-tuned VGG16 to relu3_3 at half size, a trunk that training uses too; "
-        "CSIM: cosine of dlib's face embeddings, centred so that strangers have 0; CSIM FaceRes: the same of "
-        "HSE-FaceRes, a second opinion; PRMSE, AUCON: of the "
+        "CSIM: cosine of dlib's face embeddings, centred so that strangers have 0; CSIM ArcFace and "
+        "CSIM FaceRes: the same of two other networks, MobileFaceNet and HSE-FaceRes; PRMSE, AUCON: of the "
         "landmarks found in the picture; jitter and flicker: change from frame to frame that nobody asked "
         "for. In brackets: change against the mesh warp, with its 95 % interval over people.",
         "",

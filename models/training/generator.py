@@ -27,6 +27,7 @@ from models.marionette.discriminator import Discriminator
 from models.marionette.network import MarionetteNetwork, NetworkConfig
 from models.marionette.weights import begin_with
 from models.training.losses import (
+    coarse_l1,
     feature_matching_loss,
     hinge_discriminator_loss,
     hinge_generator_loss,
@@ -60,8 +61,8 @@ class Phase:
         batch: samples a step, for each process.
         photos: the most target photos a sample has.
         learning_rate: at the start; it falls to ``final_rate`` times that along a cosine.
-        perceptual, detail, taught_flow, adversarial, feature_matching: weights of the losses; 0 leaves one
-            out, but ``detail`` (a window of the face) goes with ``perceptual`` (the whole picture).
+        l1, aligned_l1, coarse, perceptual, detail, taught_flow, adversarial, feature_matching: weights of the
+            losses; 0 leaves one out, but ``detail`` (of a window of the face) goes with ``perceptual``.
         face: how many times as much as another a pixel of the face counts in L1 and ``perceptual``.
     """
 
@@ -73,6 +74,7 @@ class Phase:
     final_rate: float = 0.1
     l1: float = 4.0
     aligned_l1: float = 1.0
+    coarse: float = 0.0
     perceptual: float = 0.0
     detail: float = 1.0
     taught_flow: float = 20.0
@@ -266,6 +268,8 @@ class Trainer:
                 "l1": phase.l1 * weighted_l1(picture, wanted, weight),
                 "aligned_l1": phase.aligned_l1 * weighted_l1(out.aligned_photo.float(), wanted, weight),
             }
+            if phase.coarse:
+                losses["coarse"] = phase.coarse * coarse_l1(picture, wanted, weight)
             if phase.taught_flow:
                 taught, sure = teach(batch)
                 losses["flow"] = phase.taught_flow * taught_flow_loss(out.flows, taught, sure)

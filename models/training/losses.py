@@ -1,8 +1,9 @@
-"""The generator's training losses: weighted L1, taught flow, feature matching and hinge GAN."""
+"""The generator's training losses: L1, fine and coarse, taught flow, feature matching and hinge GAN."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import cv2
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Float32 = npt.NDArray[np.float32]
+
+_CELLS: Final = (4, 8, 16)
 
 
 def face_weight(landmarks: Float32, size: int, inside: float) -> Float32:
@@ -33,6 +36,18 @@ def face_weight(landmarks: Float32, size: int, inside: float) -> Float32:
 def weighted_l1(picture: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
     """Mean of ``weight * |picture - wanted|`` over the weight's sum; weight ``[B, 1, H, W]``."""
     return ((picture - wanted).abs() * weight).mean() / weight.mean()
+
+
+def coarse_l1(picture: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """Mean of :func:`weighted_l1` of pictures averaged over 4x4, 8x8 and 16x16 pixels.
+
+    Where pores and hairs are wrong anyway, L1 of single pixels hardly feels a wrong shade; averages do.
+    """
+    total = picture.new_zeros(())
+    for cell in _CELLS:
+        averaged = (F.avg_pool2d(maps, cell) for maps in (picture, wanted, weight))
+        total = total + weighted_l1(*averaged)
+    return total / len(_CELLS)
 
 
 def taught_flow_loss(flows: Sequence[Tensor], taught: Tensor, weight: Tensor) -> Tensor:

