@@ -29,6 +29,9 @@ Picture = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
 
 _BRIGHT_SKIN: Final = (50, 280, 4, 205, 425, 101, 330)
+#: Skin in white light, its mean 1; and how much of what differs from it is the light's doing.
+_SKIN: Final = np.array([1.25, 0.95, 0.8], np.float32)
+_TINT: Final = 0.7
 #: Gap between which a photo counts as showing the inside of its mouth.
 _PHOTO_SHUT, _PHOTO_OPEN = 0.03, 0.07
 _LIPS: Final = Lips(face.LIP_OUTER_UPPER, face.LIP_INNER_UPPER, face.LIP_INNER_LOWER, face.LIP_OUTER_LOWER)
@@ -45,7 +48,7 @@ class MouthPlate:
         nose_base: ``[2]``, in the frame.
         seam: where the lips meet or, open, where the upper one ends: height in the frame.
         shows: how much the photo shows the inside of its mouth, 0..1.
-        light: how brightly the photo is lit, about 1.
+        light: how brightly the photo is lit, about 1, and in which colour: ``[3]``.
         colour: how much colour the photo has, 0 (a pencil drawing) to 1.
     """
 
@@ -56,7 +59,7 @@ class MouthPlate:
     nose_base: Float32
     seam: float
     shows: float
-    light: float
+    light: Float32
     colour: float
 
     @cached_property
@@ -72,7 +75,7 @@ class MouthPlate:
             nose_v,
             self.seam,
             self.shows,
-            self.light,
+            *self.light.tolist(),
             self.colour,
         )
 
@@ -144,13 +147,16 @@ def _shows(photo: Picture, frame: FeatureFrame, edges: EdgeTable) -> float:
     return float(smoothstep(gap, _PHOTO_SHUT, _PHOTO_OPEN) * np.maximum(teeth, hollow))
 
 
-def _light_and_colour(photo: Picture, landmarks: Float32) -> tuple[float, float]:
-    """How brightly a photo is lit, about 1, and how much colour it has, 0..1: judged by skin of the face."""
+def _light_and_colour(photo: Picture, landmarks: Float32) -> tuple[Float32, float]:
+    """How brightly, and in which colour, a photo is lit, and how much colour it has, 0..1: judged by skin."""
     points = np.clip(np.rint(landmarks[list(_BRIGHT_SKIN), :2]).astype(int), 0, photo.shape[0] - 1)
     skin = photo[points[:, 1], points[:, 0]].astype(np.float32)
     brightness = float(skin.max(axis=1).mean())
+    strength = float(np.clip(0.42 + 0.62 * brightness / 255.0, 0.5, 1.0))
+    mean = skin.mean(axis=0) + 1.0
+    tint = np.clip(mean / mean.mean() / _SKIN, 0.6, 1.6) ** _TINT
     colour = float(np.median(np.ptp(skin, axis=1) / np.maximum(skin.max(axis=1), 1.0)))
-    return float(np.clip(0.42 + 0.62 * brightness / 255.0, 0.5, 1.0)), float(np.clip(colour / 0.12, 0, 1))
+    return float32(strength * tint), float(np.clip(colour / 0.12, 0, 1))
 
 
 def _sampled(picture: Picture, x: Float32, y: Float32) -> Float32:

@@ -34,13 +34,20 @@ Indices = npt.NDArray[np.intp]
 
 LEFT_CORNER, RIGHT_CORNER = 61, 291  # on the picture's left and right
 NASION, NOSE_BASE = 168, 2  # both fixed to the skull, as the upper teeth are
+RIGHT_EYE, LEFT_EYE = 33, 263  # their outer corners
 DARK: Final = (58.0, 23.0, 24.0)
-TEETH: Final = (214.0, 203.0, 190.0)
+TEETH: Final = (218.0, 198.0, 178.0)
 TONGUE: Final = (138.0, 66.0, 66.0)
 LUMA: Final = (0.299, 0.587, 0.114)
 # All in mouth widths.
 #: How far the upper teeth reach below where the lips meet at rest, and the most and least that shows of them.
 TEETH_BELOW_SEAM, MOST_TEETH, LEAST_TEETH = 0.065, 0.17, 0.06
+#: A smile begins, and is whole, when the mouth is so wide, in distances of the eyes' outer corners. It shows
+#: teeth so far down, but not farther than this share of its gap.
+SMILE_FROM, SMILE_TO, SMILING_TEETH, SMILING_SHARE = 0.62, 0.68, 0.16, 0.95
+#: Landmarks of an open mouth lie below the lower lip's edge: the lip fills this share of what they part more
+#: than in the photo. More looks nearer still to the truth, but is then seen less open than was asked.
+LIP_FILLS = 0.20
 #: Where neighbouring upper teeth meet, from the middle.
 TOOTH_EDGES: Final = (0.0, 0.155, 0.275, 0.38)
 FEATHER = 0.05  # over which the drawn lips go over into the warped photo
@@ -68,7 +75,9 @@ class Mouth(NamedTuple):
     nose_v: float
     seam: float
     shows: float
-    light: float
+    light_red: float
+    light_green: float
+    light_blue: float
     colour: float
 
 
@@ -78,6 +87,7 @@ class _Skull(NamedTuple):
     scale: float
     shift_u: float
     shift_v: float
+    smile: float
 
 
 @compiled
@@ -120,13 +130,16 @@ def paint_mouth(picture: Picture, shown: Float32, lips: Lips, mouth: Mouth) -> N
     frame = frame_between(shown, LEFT_CORNER, RIGHT_CORNER)
     edges = lip_edges(frame, shown, lips)
     window = _window(frame, edges, picture)
+    skull = _skull(frame, shown, mouth)
+    was_open = (mouth.edges[2] - mouth.edges[1]).max()
+    for at in range(SAMPLES):
+        more = (edges[2, at] - edges[1, at]) - (mouth.edges[2, at] - mouth.edges[1, at]) / skull.scale
+        edges[2, at] -= LIP_FILLS * max(more, 0.0)
     steep_upper, steep_lower = _steepness(edges[1]), _steepness(edges[2])
     pixel = 1.0 / max(frame_width(frame), 1.0)
     # each lip over its edge by a pixel; where the photo shows teeth, not so far
     over = (1.0 - mouth.shows) * pixel - 0.5 * mouth.shows * pixel
-    skull = _skull(frame, shown, mouth)
     widest = (edges[2] - edges[1]).max()
-    was_open = (mouth.edges[2] - mouth.edges[1]).max()
     # a mouth no more open than the photo's shows what the photo shows, down to the lower lip
     wider = smoothstep(skull.scale * widest - was_open, 0.0, 0.06)
 
@@ -236,7 +249,9 @@ def _skull(frame: Frame, shown: Float32, mouth: Mouth) -> _Skull:
     growth = min(max(nose_length(shown) / mouth.nose_length, 0.6), 1.6)
     scale = frame_width(frame) / (frame_width(mouth.frame) * growth)
     u, v = to_local(frame, shown[NOSE_BASE, 0], shown[NOSE_BASE, 1])
-    return _Skull(scale, mouth.nose_u - scale * u, mouth.nose_v - scale * v)
+    x, y = shown[LEFT_EYE, 0] - shown[RIGHT_EYE, 0], shown[LEFT_EYE, 1] - shown[RIGHT_EYE, 1]
+    smile = smoothstep(frame_width(frame) / max(math.hypot(x, y), 1.0), SMILE_FROM, SMILE_TO)
+    return _Skull(scale, mouth.nose_u - scale * u, mouth.nose_v - scale * v, smile)
 
 
 @compiled
@@ -253,15 +268,17 @@ def _inside(
     )
     colour = mixed(colour, TONGUE, 0.7 * tongue)
     if mouth.shows < 1.0:
-        teeth, shade = _upper_teeth(photo_u, photo_v, depth, gap, skull.scale, mouth)
+        teeth, shade = _upper_teeth(photo_u, photo_v, depth, gap, skull, mouth)
         colour = mixed(
             colour, (TEETH[0] * shade, TEETH[1] * shade, TEETH[2] * shade), teeth * (1.0 - mouth.shows)
         )
     grey = colour[0] * LUMA[0] + colour[1] * LUMA[1] + colour[2] * LUMA[2]
     colour = mixed((grey, grey, grey), colour, mouth.colour)
     # lips throw a shadow inwards
-    shadow = 0.6 + 0.4 * smoothstep(depth, 0.0, 0.07) * smoothstep(gap - depth, 0.0, 0.05)
-    colour = mixed((0.0, 0.0, 0.0), colour, mouth.light * shadow)
+    soft = 1.0 - 0.6 * skull.smile
+    shadow = 0.6 + 0.4 * smoothstep(depth, 0.0, 0.07 * soft) * smoothstep(gap - depth, 0.0, 0.05 * soft)
+    red, green, blue = mouth.light_red * shadow, mouth.light_green * shadow, mouth.light_blue * shadow
+    colour = (colour[0] * red, colour[1] * green, colour[2] * blue)
     if mouth.shows > 0.0:
         at = table_index(photo_u)
         was_upper, was_lower = mouth.edges[1, at], mouth.edges[2, at]
@@ -275,7 +292,7 @@ def _inside(
 
 @compiled
 def _upper_teeth(
-    u: float, v: float, depth: float, gap: float, scale: float, mouth: Mouth
+    u: float, v: float, depth: float, gap: float, skull: _Skull, mouth: Mouth
 ) -> tuple[float, float]:
     """Whether there is an upper tooth, 0..1, and how bright; ``u`` and ``v`` in the photo's frame."""
     aside = abs(u - mouth.nose_u)
@@ -285,9 +302,11 @@ def _upper_teeth(
     edge = mouth.seam + TEETH_BELOW_SEAM - 0.35 * aside**2
     edge -= 0.012 * (1.0 - smoothstep(nearest, 0.0, 0.035))  # rounded corners
     # in the shown frame's measure: from the lip's edge to the teeth's
-    reach = depth + (edge - v) / scale
+    reach = depth + (edge - v) / skull.scale
     least = min(LEAST_TEETH, 0.3 * gap) * (1.0 - smoothstep(aside, 0.15, 0.4))
     reach = min(max(reach, least), min(MOST_TEETH, 0.75 * gap))
-    teeth = smoothstep(reach - depth, -0.008, 0.012) * (1.0 - smoothstep(aside, 0.3, 0.46))
-    shade = 0.86 - 0.45 * smoothstep(aside, 0.08, 0.42)
+    reach += skull.smile * (min(SMILING_TEETH, SMILING_SHARE * gap) - reach)
+    wide = 0.14 * skull.smile
+    teeth = smoothstep(reach - depth, -0.008, 0.012) * (1.0 - smoothstep(aside, 0.3 + wide, 0.46 + wide))
+    shade = 0.86 - 0.45 * smoothstep(aside, 0.08 + wide, 0.42 + wide)
     return 0.92 * teeth, shade * (1.0 - 0.14 * math.exp(-((nearest / 0.012) ** 2)))

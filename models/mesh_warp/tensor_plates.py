@@ -42,8 +42,8 @@ class MouthTensors(NamedTuple):
 
     Attributes:
         edges: ``[B, 4, 256]``, heights of the lips' edges.
-        numbers: ``[B, 11]``: origin and along of the frame, nose length, base of the nose, seam, shows,
-            light, colour.
+        numbers: ``[B, 13]``: origin and along of the frame, nose length, base of the nose, seam, shows, light
+            (red, green, blue), colour.
     """
 
     edges: Tensor
@@ -72,7 +72,7 @@ def mouth_tensors(plates: FacePlates) -> MouthTensors:
     plate: MouthPlate = plates.mouth
     numbers = [
         *plate.frame.origin, *plate.frame.along, plate.nose_length, *plate.nose_base, plate.seam,
-        plate.shows, plate.light, plate.colour,
+        plate.shows, *plate.light, plate.colour,
     ]  # fmt: skip
     heights = torch.from_numpy(np.asarray(plate.edges.heights, np.float32))
     return MouthTensors(heights[None], torch.tensor([[float(number) for number in numbers]]))
@@ -188,6 +188,8 @@ def _draw_mouth(pictures: Tensor, photos: Tensor, mouth: MouthTensors, shown: Te
     shows = numbers[:, 8]
     plate_frame, plate_edges = Frame(mouth.numbers[:, :2], mouth.numbers[:, 2:4]), Edges(mouth.edges)
     frame, edges = _lips(shown)
+    scale = _skull_scale(mouth, frame, shown)
+    edges = _filled_by_the_lower_lip(edges, plate_edges, scale)
     u, v = frame.grid(pictures.shape[-1])
     index = Edges.index(u)
     outer_upper, inner_upper, inner_lower, outer_lower = edges.at(index)
@@ -208,7 +210,7 @@ def _draw_mouth(pictures: Tensor, photos: Tensor, mouth: MouthTensors, shown: Te
     in_lower = smoothstep((v - inner_lower) / edges.steepness(2, index), -pixel, pixel)[:, None]
     both = 0.5 * (upper_lip + lower_lip)
     parted = smoothstep(gap, 0.4 * pixel, 0.4 * pixel + 0.035) * (widest > 0.5 * pixel)
-    inside = _inside(u, v, inner_upper, gap, widest, photos, mouth, frame, shown)
+    inside = _inside(u, v, inner_upper, gap, widest, photos, mouth, frame, shown, scale)
     behind = both + parted[:, None] * (inside - both)
     drawn = in_upper * upper_lip + (1 - in_upper) * (in_lower * lower_lip + (1 - in_lower) * behind)
 
@@ -250,17 +252,38 @@ def _lips(landmarks: Tensor) -> tuple[Frame, Edges]:
     return frame, Edges(torch.stack((outer_upper, upper, lower, outer_lower), dim=1))
 
 
+def _skull_scale(mouth: MouthTensors, frame: Frame, shown: Tensor) -> Tensor:
+    """See :func:`models.mesh_warp.mouth_pixels._skull`: ``[B, 1, 1]``."""
+    nose = (shown[:, mouth_parts.NOSE_BASE, :2] - shown[:, mouth_parts.NASION, :2]).norm(dim=1).clamp(min=1.0)
+    growth = (nose / mouth.numbers[:, 4]).clamp(0.6, 1.6)[:, None, None]
+    width = Frame(mouth.numbers[:, :2], mouth.numbers[:, 2:4]).width
+    return frame.width / (width * growth)
+
+
+def _filled_by_the_lower_lip(edges: Edges, was: Edges, scale: Tensor) -> Edges:
+    """The lower lip's inner edge higher: what landmarks part more than in the photo is partly lip."""
+    outer_upper, upper, lower, outer_lower = edges.heights.unbind(1)
+    more = (lower - upper) - (was.heights[:, 2] - was.heights[:, 1]) / scale[:, 0]
+    lower = lower - mouth_parts.LIP_FILLS * more.clamp(min=0.0)
+    return Edges(torch.stack((outer_upper, upper, lower, outer_lower), dim=1))
+
+
+def _smile(frame: Frame, shown: Tensor) -> Tensor:
+    """How much a mouth smiles, 0..1, ``[B, 1, 1]``: by its width."""
+    eyes = (shown[:, mouth_parts.LEFT_EYE, :2] - shown[:, mouth_parts.RIGHT_EYE, :2]).norm(dim=1)
+    ratio = frame.width / eyes.clamp(min=1.0)[:, None, None]
+    return smoothstep(ratio, mouth_parts.SMILE_FROM, mouth_parts.SMILE_TO)
+
+
 def _inside(
     u: Tensor, v: Tensor, inner_upper: Tensor, gap: Tensor, widest: Tensor, photos: Tensor,
-    mouth: MouthTensors, frame: Frame, shown: Tensor,
+    mouth: MouthTensors, frame: Frame, shown: Tensor, scale: Tensor,
 ) -> Tensor:  # fmt: skip
     """See :func:`models.mesh_warp.mouth._inside`: ``[B, 3, S, S]``."""
     plate_frame, plate_edges = Frame(mouth.numbers[:, :2], mouth.numbers[:, 2:4]), Edges(mouth.edges)
-    shows, light, colourful = mouth.numbers[:, 8:, None, None].unbind(1)
+    shows, *light, colourful = mouth.numbers[:, 8:, None, None].unbind(1)
     base = mouth.numbers[:, 5:7, None, None]
-    nose = (shown[:, mouth_parts.NOSE_BASE, :2] - shown[:, mouth_parts.NASION, :2]).norm(dim=1).clamp(min=1.0)
-    growth = (nose / mouth.numbers[:, 4]).clamp(0.6, 1.6)[:, None, None]
-    scale = frame.width / (plate_frame.width * growth)
+    smile = _smile(frame, shown)
     here = frame.to_local(shown[:, mouth_parts.NOSE_BASE, None])[:, 0, :, None, None]
     shift = base - scale[:, None] * here
     photo_u, photo_v = scale * u + shift[:, 0], scale * v + shift[:, 1]
@@ -276,12 +299,13 @@ def _inside(
         smoothstep(depth - 0.55 * gap, 0.0, 0.22) * smoothstep(sides, 0.1, 0.6) * smoothstep(gap, 0.1, 0.3)
     )
     colour = colour + 0.7 * tongue[:, None] * (tongue_colour - colour)
-    teeth, shade = _upper_teeth(photo_u, photo_v, depth, gap, scale, mouth)
+    teeth, shade = _upper_teeth(photo_u, photo_v, depth, gap, scale, smile, mouth)
     teeth = teeth * (1.0 - shows)
     colour = colour + teeth[:, None] * (teeth_colour * shade[:, None] - colour)
     grey = (colour * luma).sum(1, keepdim=True)
-    colour = light[:, None] * (grey + colourful[:, None] * (colour - grey))
-    shadow = smoothstep(depth, 0.0, 0.07) * smoothstep(gap - depth, 0.0, 0.05)
+    colour = torch.stack(light, dim=1) * (grey + colourful[:, None] * (colour - grey))
+    soft = 1.0 - 0.6 * smile
+    shadow = smoothstep(depth, 0.0, 0.07 * soft) * smoothstep(gap - depth, 0.0, 0.05 * soft)
     colour = colour * (0.6 + 0.4 * shadow)[:, None]
 
     _, was_upper, was_lower, _ = plate_edges.at(Edges.index(photo_u))
@@ -295,7 +319,7 @@ def _inside(
 
 
 def _upper_teeth(
-    u: Tensor, v: Tensor, depth: Tensor, gap: Tensor, scale: Tensor, mouth: MouthTensors
+    u: Tensor, v: Tensor, depth: Tensor, gap: Tensor, scale: Tensor, smile: Tensor, mouth: MouthTensors
 ) -> tuple[Tensor, Tensor]:
     """See :func:`models.mesh_warp.mouth._upper_teeth`."""
     aside = (u - mouth.numbers[:, 5, None, None]).abs()
@@ -306,8 +330,11 @@ def _upper_teeth(
     least = (0.3 * gap).clamp(max=mouth_parts.LEAST_TEETH) * (1.0 - smoothstep(aside, 0.15, 0.4))
     most = (0.75 * gap).clamp(max=mouth_parts.MOST_TEETH)
     reach = torch.minimum(torch.maximum(reach, least), most)
-    teeth = smoothstep(reach - depth, -0.008, 0.012) * (1.0 - smoothstep(aside, 0.3, 0.46))
-    shade = 0.86 - 0.45 * smoothstep(aside, 0.08, 0.42)
+    smiling = (mouth_parts.SMILING_SHARE * gap).clamp(max=mouth_parts.SMILING_TEETH)
+    reach = reach + smile * (smiling - reach)
+    wide = 0.14 * smile
+    teeth = smoothstep(reach - depth, -0.008, 0.012) * (1.0 - smoothstep(aside, 0.3 + wide, 0.46 + wide))
+    shade = 0.86 - 0.45 * smoothstep(aside, 0.08 + wide, 0.42 + wide)
     return 0.92 * teeth, shade * (1.0 - 0.14 * torch.exp(-((nearest / 0.012) ** 2)))
 
 
