@@ -45,14 +45,12 @@ TEETH_BELOW_SEAM, MOST_TEETH, LEAST_TEETH = 0.065, 0.17, 0.06
 #: A smile begins, and is whole, when the mouth is so wide, in distances of the eyes' outer corners. It shows
 #: teeth so far down, but not farther than this share of its gap.
 SMILE_FROM, SMILE_TO, SMILING_TEETH, SMILING_SHARE = 0.62, 0.68, 0.16, 0.95
-#: Landmarks of an open mouth lie below the lower lip's edge: the lip fills this share of what they part more
-#: than in the photo. More looks nearer still to the truth, but is then seen less open than was asked.
-LIP_FILLS = 0.20
 #: Where neighbouring upper teeth meet, from the middle.
 TOOTH_EDGES: Final = (0.0, 0.155, 0.275, 0.38)
 FEATHER = 0.05  # over which the drawn lips go over into the warped photo
-#: How wide open a mouth is when it begins to be kept as it was drawn, and when it is kept wholly.
-KEPT_FROM, KEPT_TO = 0.10, 0.25
+#: How wide open a mouth is when it begins to be kept as it was drawn, and when it is wholly; then a smile's.
+KEPT_FROM, KEPT_TO = 0.20, 0.40
+KEPT_SMILE_FROM, KEPT_SMILE_TO = 0.06, 0.14
 
 
 class Lips(NamedTuple):
@@ -130,16 +128,13 @@ def paint_mouth(picture: Picture, shown: Float32, lips: Lips, mouth: Mouth) -> N
     frame = frame_between(shown, LEFT_CORNER, RIGHT_CORNER)
     edges = lip_edges(frame, shown, lips)
     window = _window(frame, edges, picture)
-    skull = _skull(frame, shown, mouth)
-    was_open = (mouth.edges[2] - mouth.edges[1]).max()
-    for at in range(SAMPLES):
-        more = (edges[2, at] - edges[1, at]) - (mouth.edges[2, at] - mouth.edges[1, at]) / skull.scale
-        edges[2, at] -= LIP_FILLS * max(more, 0.0)
     steep_upper, steep_lower = _steepness(edges[1]), _steepness(edges[2])
     pixel = 1.0 / max(frame_width(frame), 1.0)
     # each lip over its edge by a pixel; where the photo shows teeth, not so far
     over = (1.0 - mouth.shows) * pixel - 0.5 * mouth.shows * pixel
+    skull = _skull(frame, shown, mouth)
     widest = (edges[2] - edges[1]).max()
+    was_open = (mouth.edges[2] - mouth.edges[1]).max()
     # a mouth no more open than the photo's shows what the photo shows, down to the lower lip
     wider = smoothstep(skull.scale * widest - was_open, 0.0, 0.06)
 
@@ -201,7 +196,9 @@ def keep_mouth(picture: Picture, drawn: Picture, shown: Float32, lips: Lips) -> 
     """
     frame = frame_between(shown, LEFT_CORNER, RIGHT_CORNER)
     edges = lip_edges(frame, shown, lips)
-    opened = smoothstep((edges[2] - edges[1]).max(), KEPT_FROM, KEPT_TO)
+    widest = (edges[2] - edges[1]).max()
+    smiling = _smile(frame, shown) * smoothstep(widest, KEPT_SMILE_FROM, KEPT_SMILE_TO)
+    opened = max(smoothstep(widest, KEPT_FROM, KEPT_TO), smiling)
     if not opened > 0.0:
         return
     window = _window(frame, edges, picture)
@@ -249,9 +246,14 @@ def _skull(frame: Frame, shown: Float32, mouth: Mouth) -> _Skull:
     growth = min(max(nose_length(shown) / mouth.nose_length, 0.6), 1.6)
     scale = frame_width(frame) / (frame_width(mouth.frame) * growth)
     u, v = to_local(frame, shown[NOSE_BASE, 0], shown[NOSE_BASE, 1])
+    return _Skull(scale, mouth.nose_u - scale * u, mouth.nose_v - scale * v, _smile(frame, shown))
+
+
+@compiled
+def _smile(frame: Frame, shown: Float32) -> float:
+    """How much a mouth smiles, 0..1: by its width."""
     x, y = shown[LEFT_EYE, 0] - shown[RIGHT_EYE, 0], shown[LEFT_EYE, 1] - shown[RIGHT_EYE, 1]
-    smile = smoothstep(frame_width(frame) / max(math.hypot(x, y), 1.0), SMILE_FROM, SMILE_TO)
-    return _Skull(scale, mouth.nose_u - scale * u, mouth.nose_v - scale * v, smile)
+    return smoothstep(frame_width(frame) / max(math.hypot(x, y), 1.0), SMILE_FROM, SMILE_TO)
 
 
 @compiled

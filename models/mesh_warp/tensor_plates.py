@@ -189,7 +189,6 @@ def _draw_mouth(pictures: Tensor, photos: Tensor, mouth: MouthTensors, shown: Te
     plate_frame, plate_edges = Frame(mouth.numbers[:, :2], mouth.numbers[:, 2:4]), Edges(mouth.edges)
     frame, edges = _lips(shown)
     scale = _skull_scale(mouth, frame, shown)
-    edges = _filled_by_the_lower_lip(edges, plate_edges, scale)
     u, v = frame.grid(pictures.shape[-1])
     index = Edges.index(u)
     outer_upper, inner_upper, inner_lower, outer_lower = edges.at(index)
@@ -236,7 +235,9 @@ def kept_mouth(shown: Tensor, size: int) -> Tensor:
     u, v = frame.grid(size)
     outer_upper, _, _, outer_lower = edges.at(Edges.index(u))
     widest = (edges.heights[:, 2] - edges.heights[:, 1]).amax(1)[:, None, None]
-    opened = smoothstep(widest, mouth_parts.KEPT_FROM, mouth_parts.KEPT_TO)
+    parted = smoothstep(widest, mouth_parts.KEPT_SMILE_FROM, mouth_parts.KEPT_SMILE_TO)
+    smiling = _smile(frame, shown) * parted
+    opened = torch.maximum(smoothstep(widest, mouth_parts.KEPT_FROM, mouth_parts.KEPT_TO), smiling)
     return (opened * _mouth_mask(u, v, outer_upper, outer_lower))[:, None]
 
 
@@ -258,14 +259,6 @@ def _skull_scale(mouth: MouthTensors, frame: Frame, shown: Tensor) -> Tensor:
     growth = (nose / mouth.numbers[:, 4]).clamp(0.6, 1.6)[:, None, None]
     width = Frame(mouth.numbers[:, :2], mouth.numbers[:, 2:4]).width
     return frame.width / (width * growth)
-
-
-def _filled_by_the_lower_lip(edges: Edges, was: Edges, scale: Tensor) -> Edges:
-    """The lower lip's inner edge higher: what landmarks part more than in the photo is partly lip."""
-    outer_upper, upper, lower, outer_lower = edges.heights.unbind(1)
-    more = (lower - upper) - (was.heights[:, 2] - was.heights[:, 1]) / scale[:, 0]
-    lower = lower - mouth_parts.LIP_FILLS * more.clamp(min=0.0)
-    return Edges(torch.stack((outer_upper, upper, lower, outer_lower), dim=1))
 
 
 def _smile(frame: Frame, shown: Tensor) -> Tensor:
