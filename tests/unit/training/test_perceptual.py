@@ -106,7 +106,7 @@ def test_fine_detail_of_the_face_counts_and_elsewhere_only_what_is_coarse() -> N
 
 
 def test_windows_are_drawn_around_lips_as_often_as_asked() -> None:
-    """Lips in one corner of the picture, the rest of the face in the other; only around the lips is it wrong."""
+    """Lips in one corner of the picture, the rest in the other; only around the lips is it wrong."""
     landmarks = torch.full((64, 478, 2), 0.25)
     landmarks[:, LIPS] = 0.75
     weight, wanted = torch.ones(64, 1, 256, 256), torch.full((64, 3, 256, 256), 0.2)
