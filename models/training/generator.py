@@ -64,7 +64,6 @@ class Phase:
         l1, aligned_l1, coarse, perceptual, detail, taught_flow, adversarial, feature_matching: weights of the
             losses; 0 leaves one out, but ``detail`` (of a window of the face) goes with ``perceptual``.
         face: how many times as much as another a pixel of the face counts in L1 and ``perceptual``.
-        mouths: share of the windows of ``detail`` that are drawn around lips.
     """
 
     steps: int
@@ -82,7 +81,6 @@ class Phase:
     adversarial: float = 0.0
     feature_matching: float = 10.0
     face: float = 3.0
-    mouths: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -279,7 +277,7 @@ class Trainer:
                 # drawn for this step alone: a run that is resumed looks where it would have looked
                 random = torch.Generator().manual_seed(self.step * self.processes.count + self.processes.rank)
                 seen = perceptual_losses(
-                    self.trunk, picture, wanted, weight, batch["driver_landmarks"], random, phase.mouths
+                    self.trunk, picture, wanted, weight, batch["driver_landmarks"], random
                 )
                 losses["perceptual"] = phase.perceptual * seen.whole.mean()
                 losses["detail"] = phase.detail * seen.detail.mean()

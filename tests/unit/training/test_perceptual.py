@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.landmarks.topology import LIPS
 from models.training.perceptual import WINDOW, PerceptualTrunk, perceptual_losses
 
 CHANNELS = [(3, 4), (4, 4), (4, 6), (6, 6), (6, 8), (8, 8), (8, 8)]
@@ -103,22 +102,3 @@ def test_fine_detail_of_the_face_counts_and_elsewhere_only_what_is_coarse() -> N
     assert seen(face) == pytest.approx([0.0, 0.5], abs=1e-5)
     assert seen(outside) == pytest.approx([0.0, 0.0], abs=1e-5)
     assert seen(wanted + 0.1) == pytest.approx([0.5, 0.5], abs=1e-5)
-
-
-def test_windows_are_drawn_around_lips_as_often_as_asked() -> None:
-    """Lips in one corner of the picture, the rest in the other; only around the lips is it wrong."""
-    landmarks = torch.full((64, 478, 2), 0.25)
-    landmarks[:, LIPS] = 0.75
-    weight, wanted = torch.ones(64, 1, 256, 256), torch.full((64, 3, 256, 256), 0.2)
-    picture = wanted.clone()
-    picture[..., 160:, 160:] += 0.1
-
-    def shares(mouths: float) -> float:
-        random = torch.Generator().manual_seed(1)
-        trunk = lambda x: [x]  # noqa: E731
-        seen = perceptual_losses(trunk, picture, wanted, weight, landmarks, random, mouths)  # type: ignore[arg-type]
-        return float((seen.detail > 0).float().mean())
-
-    assert shares(1.0) == 1.0
-    assert shares(0.0) == pytest.approx(len(LIPS) / 478, abs=0.12)
-    assert 0.45 < shares(0.5) < 0.75
