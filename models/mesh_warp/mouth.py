@@ -66,6 +66,7 @@ class MouthPlate:
     def mouth(self) -> Mouth:
         """The same for :func:`paint_mouth`."""
         nose_u, nose_v = self.nose_base.tolist()
+        red, green, blue = self.light.tolist()
         return Mouth(
             uint8(self.photo),
             self.frame.pixels,
@@ -75,7 +76,9 @@ class MouthPlate:
             nose_v,
             self.seam,
             self.shows,
-            *self.light.tolist(),
+            red,
+            green,
+            blue,
             self.colour,
         )
 

@@ -148,6 +148,9 @@ def test_an_open_mouth_is_kept_and_nothing_else(faces: list[tuple[np.ndarray, np
     drawn, made = (np.full((256, 256, 3), value, np.uint8) for value in (40, 200))
     for case, open_ in (("still", False), ("speaking", True)):
         shown = to_picture_pixels(posed(faces[1][1], case), 256)
+        if open_:  # wide open
+            for lip in (face.LIP_INNER_LOWER, face.LIP_OUTER_LOWER):
+                shown[lip[1:-1], 1] += 12
         picture = made.copy()
         keep_open_mouth(picture, drawn, shown)
         kept = kept_mouth(torch.from_numpy(shown)[None], 256)[0, 0].numpy()
