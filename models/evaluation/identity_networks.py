@@ -11,7 +11,6 @@ from typing import Final
 from models.evaluation.arc_face import ArcFaceNetwork
 from models.evaluation.face_res import FaceResNetwork
 from models.evaluation.identity_network import DlibNetwork, IdentityNetwork
-from models.registry_files import Unavailable
 
 __all__ = ["identity_networks"]
 
@@ -32,6 +31,6 @@ def identity_networks(cache: Path) -> dict[str, IdentityNetwork]:
     for name, make in _FURTHER.items():
         try:
             networks[name] = make(cache)
-        except (Unavailable, ValueError, RuntimeError) as error:
+        except (RuntimeError, ValueError) as error:  # not to be had, or cannot be read
             logger.warning("%s is not measured: %s", name, error)
     return networks

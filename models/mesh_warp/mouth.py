@@ -157,9 +157,12 @@ def _light_and_colour(photo: Picture, landmarks: Float32) -> tuple[Float32, floa
     brightness = float(skin.max(axis=1).mean())
     strength = float(np.clip(0.42 + 0.62 * brightness / 255.0, 0.5, 1.0))
     mean = skin.mean(axis=0) + 1.0
-    tint = np.clip(mean / mean.mean() / _SKIN, 0.6, 1.6) ** _TINT
+    shade = mean / mean.mean()
+    tint = np.clip(shade / _SKIN, 0.6, 1.6) ** _TINT
     colour = float(np.median(np.ptp(skin, axis=1) / np.maximum(skin.max(axis=1), 1.0)))
-    return float32(strength * tint), float(np.clip(colour / 0.12, 0, 1))
+    colour = float(np.clip(colour / 0.12, 0, 1))
+    # skin without colour says nothing of the light: all of such a picture has the paper's tone
+    return float32(strength * (shade + colour * (tint - shade))), colour
 
 
 def _sampled(picture: Picture, x: Float32, y: Float32) -> Float32:

@@ -188,7 +188,6 @@ def _draw_mouth(pictures: Tensor, photos: Tensor, mouth: MouthTensors, shown: Te
     shows = numbers[:, 8]
     plate_frame, plate_edges = Frame(mouth.numbers[:, :2], mouth.numbers[:, 2:4]), Edges(mouth.edges)
     frame, edges = _lips(shown)
-    scale = _skull_scale(mouth, frame, shown)
     u, v = frame.grid(pictures.shape[-1])
     index = Edges.index(u)
     outer_upper, inner_upper, inner_lower, outer_lower = edges.at(index)
@@ -209,7 +208,7 @@ def _draw_mouth(pictures: Tensor, photos: Tensor, mouth: MouthTensors, shown: Te
     in_lower = smoothstep((v - inner_lower) / edges.steepness(2, index), -pixel, pixel)[:, None]
     both = 0.5 * (upper_lip + lower_lip)
     parted = smoothstep(gap, 0.4 * pixel, 0.4 * pixel + 0.035) * (widest > 0.5 * pixel)
-    inside = _inside(u, v, inner_upper, gap, widest, photos, mouth, frame, shown, scale)
+    inside = _inside(u, v, inner_upper, gap, widest, photos, mouth, frame, shown)
     behind = both + parted[:, None] * (inside - both)
     drawn = in_upper * upper_lip + (1 - in_upper) * (in_lower * lower_lip + (1 - in_lower) * behind)
 
@@ -253,16 +252,8 @@ def _lips(landmarks: Tensor) -> tuple[Frame, Edges]:
     return frame, Edges(torch.stack((outer_upper, upper, lower, outer_lower), dim=1))
 
 
-def _skull_scale(mouth: MouthTensors, frame: Frame, shown: Tensor) -> Tensor:
-    """See :func:`models.mesh_warp.mouth_pixels._skull`: ``[B, 1, 1]``."""
-    nose = (shown[:, mouth_parts.NOSE_BASE, :2] - shown[:, mouth_parts.NASION, :2]).norm(dim=1).clamp(min=1.0)
-    growth = (nose / mouth.numbers[:, 4]).clamp(0.6, 1.6)[:, None, None]
-    width = Frame(mouth.numbers[:, :2], mouth.numbers[:, 2:4]).width
-    return frame.width / (width * growth)
-
-
 def _smile(frame: Frame, shown: Tensor) -> Tensor:
-    """How much a mouth smiles, 0..1, ``[B, 1, 1]``: by its width."""
+    """See :func:`models.mesh_warp.mouth_pixels._smile`: ``[B, 1, 1]``."""
     eyes = (shown[:, mouth_parts.LEFT_EYE, :2] - shown[:, mouth_parts.RIGHT_EYE, :2]).norm(dim=1)
     ratio = frame.width / eyes.clamp(min=1.0)[:, None, None]
     return smoothstep(ratio, mouth_parts.SMILE_FROM, mouth_parts.SMILE_TO)
@@ -270,12 +261,15 @@ def _smile(frame: Frame, shown: Tensor) -> Tensor:
 
 def _inside(
     u: Tensor, v: Tensor, inner_upper: Tensor, gap: Tensor, widest: Tensor, photos: Tensor,
-    mouth: MouthTensors, frame: Frame, shown: Tensor, scale: Tensor,
+    mouth: MouthTensors, frame: Frame, shown: Tensor,
 ) -> Tensor:  # fmt: skip
-    """See :func:`models.mesh_warp.mouth._inside`: ``[B, 3, S, S]``."""
+    """See :func:`models.mesh_warp.mouth_pixels._inside`: ``[B, 3, S, S]``."""
     plate_frame, plate_edges = Frame(mouth.numbers[:, :2], mouth.numbers[:, 2:4]), Edges(mouth.edges)
     shows, *light, colourful = mouth.numbers[:, 8:, None, None].unbind(1)
     base = mouth.numbers[:, 5:7, None, None]
+    nose = (shown[:, mouth_parts.NOSE_BASE, :2] - shown[:, mouth_parts.NASION, :2]).norm(dim=1).clamp(min=1.0)
+    growth = (nose / mouth.numbers[:, 4]).clamp(0.6, 1.6)[:, None, None]
+    scale = frame.width / (plate_frame.width * growth)
     smile = _smile(frame, shown)
     here = frame.to_local(shown[:, mouth_parts.NOSE_BASE, None])[:, 0, :, None, None]
     shift = base - scale[:, None] * here
@@ -314,7 +308,7 @@ def _inside(
 def _upper_teeth(
     u: Tensor, v: Tensor, depth: Tensor, gap: Tensor, scale: Tensor, smile: Tensor, mouth: MouthTensors
 ) -> tuple[Tensor, Tensor]:
-    """See :func:`models.mesh_warp.mouth._upper_teeth`."""
+    """See :func:`models.mesh_warp.mouth_pixels._upper_teeth`."""
     aside = (u - mouth.numbers[:, 5, None, None]).abs()
     edge = mouth.numbers[:, 7, None, None] + mouth_parts.TEETH_BELOW_SEAM - 0.35 * aside**2
     nearest = torch.stack([(aside - tooth).abs() for tooth in mouth_parts.TOOTH_EDGES]).amin(0)

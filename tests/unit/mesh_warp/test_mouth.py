@@ -56,6 +56,13 @@ def test_teeth_are_in_the_photos_light(channel: int) -> None:
     assert other[channel] / other.sum() > 1.05 * one[channel] / one.sum()
 
 
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_in_a_picture_without_colour_the_mouth_has_none(share: float) -> None:
+    photo = np.full((256, 256, 3), 150, np.uint8)
+    for shown in (opened(closed(), width=1.5, gap=0.16), opened(closed(), width=1.0, gap=0.4)):
+        assert np.ptp(inside(photo, shown, share)) <= 1
+
+
 @pytest.mark.parametrize(
     ("width", "gap", "kept"), [(1.0, 0.14, False), (1.5, 0.14, True), (1.0, 0.5, True), (1.5, 0.0, False)]
 )
