@@ -139,7 +139,7 @@ class Camera(MediaStreamTrack):
         self.size = (width, height)
         self.colour = colour
         self.fps = 30.0
-        self._next = time.monotonic()
+        self._next = self._began = time.monotonic()
         self._frames = 0
 
     @staticmethod
@@ -154,7 +154,8 @@ class Camera(MediaStreamTrack):
         self._next = max(self._next, time.monotonic() - 0.1) + 1 / self.fps
         i420 = rgb_to_i420(self.scene(self._frames)) if self.scene else plain(self.colour, *self.size)
         frame = av.VideoFrame.from_ndarray(i420, format="yuv420p")
-        frame.pts = int(time.monotonic() * 90000) & 0x3FFFFFFF
+        # Counted from the camera's start and never masked: libvpx refuses a picture that is before its last.
+        frame.pts = int((time.monotonic() - self._began) * 90000)
         frame.time_base = Fraction(1, 90000)
         self._frames += 1
         return frame
