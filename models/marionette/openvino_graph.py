@@ -17,14 +17,19 @@ import numpy as np
 
 from models.marionette.config import NetworkConfig
 from models.marionette.flow_units import FLOW_GAIN, GATE_GAIN, MESH_MAPS, RESIDUAL_GAIN, TRUST_BIAS
+from models.marionette.openvino_int8 import quantised
 from models.marionette.positions import positional_encoding
+from models.marionette.runtime import Float32
 from models.marionette.silent_openvino import openvino, ops
-from models.marionette.weights import Arrays
+from models.marionette.weights import ActivationRanges, Arrays
 from models.mesh_maps import MAPS_SIZE
 
 __all__ = ["Graphs"]
 
 _EPSILON: Final = 1e-5  # of torch's instance norm
+#: Multiplications from which a convolution is quicker in 8 bits, rounding included. Smaller ones gain nothing
+#: and among them are those that end in a flow, which needs its precision.
+_WORTH_INT8: Final = 20_000_000
 Node = Any  # openvino's nodes are untyped
 
 
@@ -34,13 +39,17 @@ class Graphs:
     Args:
         config: sizes.
         weights: parameters by their names in ``MarionetteNetwork.state_dict()``.
+        ranges: of what convolutions read; the large ones of these are computed in 8-bit arithmetic.
 
     Raises:
         KeyError: (of every method) a parameter is missing.
     """
 
-    def __init__(self, config: NetworkConfig, weights: Arrays) -> None:
+    def __init__(
+        self, config: NetworkConfig, weights: Arrays, ranges: ActivationRanges | None = None
+    ) -> None:
         self._config = config
+        self._ranges = _of_bytes(ranges, config) if ranges else {}
         self._weights = {**weights, **_by_pixel(weights, config)}
 
     # ------------------------------------------------------------ parts
@@ -117,15 +126,15 @@ class Graphs:
         side = size // cell
         u = ops.parameter([1, self._config.channels[0], fine, fine], openvino.Type.f16)
         photo = ops.parameter([1, side, side, 3 * cell**2], openvino.Type.u8)
-        cells = _signed(photo)
+        cells = _channels_first(_signed(photo))
         # joining both maps in memory would take as long as convolving them: each by its part of the weights
-        x = self._conv_parts(
-            "decoder.synthesis.0", _resize(ops.convert(u, "f32"), side), _channels_first(cells)
-        )
+        x = self._conv_parts("decoder.synthesis.0", _resize(ops.convert(u, "f32"), side), cells)
         x = _silu(self._conv("decoder.synthesis.2", _silu(x)))
-        picture = ops.add(cells, _channels_last(self._conv("decoder.add", x)))
+        picture = ops.add(cells, self._conv("decoder.add", x))
         whole = ops.round(ops.multiply(ops.add(picture, _value(1.0)), _value(127.5)), "half_to_even")
-        return openvino.Model([ops.convert(ops.clamp(whole, 0.0, 255.0), "u8")], [u, photo], "synthesiser")
+        # as bytes: as floats their reordering takes a fifth of the time
+        picture = _channels_last(ops.convert(ops.clamp(whole, 0.0, 255.0), "u8"))
+        return openvino.Model([picture], [u, photo], "synthesiser")
 
     # ------------------------------------------------------------ modules
 
@@ -186,8 +195,7 @@ class Graphs:
     def _averaged_conv(self, name: str, x: Node) -> Node:
         """A 3x3 convolution and the mean of each 2x2 places: as one of 4x4 in steps of two, it takes 4/9."""
         weight = 0.25 * _spread(self._weights[f"{name}.weight"])
-        x = ops.convolution(x, ops.constant(weight), [2, 2], [1, 1], [1, 1], [1, 1])
-        return ops.add(x, self._bias(name))
+        return ops.add(self._convolved(x, weight, 2, self._ranges.get(name)), self._bias(name))
 
     def _conv_of_doubled(self, name: str, x: Node) -> Node:
         """A 3x3 convolution of a map whose places are doubled: as one of 4x4 transposed, it takes 4/9."""
@@ -197,21 +205,27 @@ class Graphs:
         return ops.add(x, self._bias(name))
 
     def _conv(self, name: str, x: Node, stride: int = 1) -> Node:
-        weight = self._weights[f"{name}.weight"]
-        # 3x3 keeps the size, 1x1 too; a stem of 4x4 halves it
-        pad = [1, 1] if weight.shape[-1] > 1 else [0, 0]
-        x = ops.convolution(x, ops.constant(weight), [stride, stride], pad, pad, [1, 1])
+        x = self._convolved(x, self._weights[f"{name}.weight"], stride, self._ranges.get(name))
         return ops.add(x, self._bias(name))
 
     def _conv_parts(self, name: str, *parts: Node) -> Node:
         """A 3x3 convolution of maps that are not joined: the sum of each one's share."""
-        weight, first, shares = self._weights[f"{name}.weight"], 0, []
+        weight, ranges, first, shares = self._weights[f"{name}.weight"], self._ranges.get(name), 0, []
         for part in parts:
-            end = first + _shape(part)[1]
-            share = ops.constant(np.ascontiguousarray(weight[:, first:end]))
-            shares.append(ops.convolution(part, share, [1, 1], [1, 1], [1, 1], [1, 1]))
-            first = end
+            of_part = slice(first, first + _shape(part)[1])
+            read = None if ranges is None else ranges[:, of_part]
+            shares.append(self._convolved(part, weight[:, of_part], 1, read))
+            first = of_part.stop
         return ops.add(functools.reduce(ops.add, shares), self._bias(name))
+
+    def _convolved(self, x: Node, weight: Float32, stride: int, ranges: Float32 | None) -> Node:
+        # 3x3 keeps the size, 1x1 too; one of 4x4 in steps of two halves it
+        pad = [1, 1] if weight.shape[-1] > 1 else [0, 0]
+        if ranges is not None and weight.size * (_side(x) // stride) ** 2 >= _WORTH_INT8:
+            x, kernel = quantised(x, weight, ranges)
+        else:
+            kernel = ops.constant(np.ascontiguousarray(weight))
+        return ops.convolution(x, kernel, [stride, stride], pad, pad, [1, 1])
 
     def _norm(self, name: str, x: Node) -> Node:
         x = ops.mvn(x, _whole(2, 3), True, _EPSILON, "inside_sqrt")
@@ -241,6 +255,14 @@ def _by_pixel(weights: Arrays, config: NetworkConfig) -> Arrays:
         f"{adds}.weight": np.ascontiguousarray(weights[f"{adds}.weight"][order]),
         f"{adds}.bias": weights[f"{adds}.bias"][order],
     }
+
+
+def _of_bytes(ranges: ActivationRanges, config: NetworkConfig) -> ActivationRanges:
+    """Cells of a photo, the last of what is read there, are of -1..1 whatever was measured."""
+    reads = "decoder.synthesis.0"
+    whole = ranges[reads].copy()
+    whole[:, config.channels[0] :] = [[-1.0], [1.0]]
+    return {**ranges, reads: whole}
 
 
 # ---------------------------------------------------------------- operations

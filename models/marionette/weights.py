@@ -1,10 +1,12 @@
-"""The network's weights on disk: half precision, with the network's sizes beside them."""
+"""The network's weights on disk: half precision, and beside them its sizes and activation ranges."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from models.marionette.network import MarionetteNetwork
 
 __all__ = [
+    "ActivationRanges",
     "Arrays",
     "NetworkWeights",
     "WeightsError",
@@ -32,7 +35,11 @@ __all__ = [
 #: A network's parameters by their names in its ``state_dict``.
 Arrays = dict[str, npt.NDArray[np.float32]]
 
+#: Of convolutions by their names, the least and the greatest that each channel they read is, ``[2, C]``.
+ActivationRanges = Mapping[str, npt.NDArray[np.float32]]
+
 _FORMAT: Final = "understudy-marionette-1"
+_RANGE: Final = "range:"  # begins the names of activation ranges in a file
 
 
 class NetworkWeights(NamedTuple):
@@ -41,23 +48,31 @@ class NetworkWeights(NamedTuple):
     Attributes:
         config: its sizes.
         arrays: its parameters.
+        ranges: what its convolutions read; none where nobody measured it
+            (:func:`models.training.calibration.calibrate`).
     """
 
     config: NetworkConfig
     arrays: Arrays
+    ranges: ActivationRanges = MappingProxyType({})
 
 
 class WeightsError(ValueError):
     """A file of weights is missing, truncated, or not one of this network's."""
 
 
-def save_network(network: MarionetteNetwork, path: Path) -> None:
-    """Write the weights in half precision, with the network's sizes beside them."""
-    from safetensors.torch import save_file
+def save_network(network: MarionetteNetwork, path: Path, ranges: ActivationRanges | None = None) -> None:
+    """Write the weights in half precision, with the network's sizes and, if given, its ranges beside them."""
+    from safetensors.numpy import save_file
 
-    tensors = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
+    arrays = {name: tensor.half().cpu().numpy() for name, tensor in network.state_dict().items()}
+    arrays |= {f"{_RANGE}{name}": value.astype(np.float16) for name, value in (ranges or {}).items()}
     header = {"format": _FORMAT, "config": asdict(network.config)}
-    save_file(tensors, str(path), metadata={"understudy": json.dumps(header)})
+    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    partial = path.with_name(path.name + ".part")
+    save_file(tensors, str(partial), metadata={"understudy": json.dumps(header)})
+    partial.chmod(0o644)  # safetensors writes files that nobody else can read
+    partial.replace(path)
 
 
 def read_weights(path: Path) -> NetworkWeights:
@@ -72,7 +87,12 @@ def read_weights(path: Path) -> NetworkWeights:
             if header.get("format") != _FORMAT:
                 raise WeightsError(f"{path} does not hold weights of format {_FORMAT}")
             arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
-        return NetworkWeights(NetworkConfig(**header["config"]), arrays)
+        ranges = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_RANGE)}
+        return NetworkWeights(
+            NetworkConfig(**header["config"]),
+            arrays,
+            {name.removeprefix(_RANGE): value for name, value in ranges.items()},
+        )
     except WeightsError:
         raise
     except Exception as error:

@@ -22,6 +22,7 @@ __all__ = [
     "mesh_warp",
     "openvino_bf16",
     "openvino_f32",
+    "openvino_int8",
     "torch_f32",
     "usual",
 ]
@@ -34,6 +35,7 @@ class Name(StrEnum):
     TORCH = "torch"
     OPENVINO_F32 = "openvino-f32"
     OPENVINO_BF16 = "openvino-bf16"
+    OPENVINO_INT8 = "openvino-int8"
 
 
 def make_generator(name: Name, size: int, threads: int = 1) -> Generator:
@@ -54,6 +56,8 @@ def make_generator(name: Name, size: int, threads: int = 1) -> Generator:
             return _openvino("f32", size, threads)
         case Name.OPENVINO_BF16:
             return _openvino("bf16", size, threads)
+        case Name.OPENVINO_INT8:
+            return _openvino("int8", size, threads)
 
 
 def dotted(name: Name) -> str:
@@ -85,6 +89,11 @@ def openvino_f32(size: int) -> Generator:
 def openvino_bf16(size: int) -> Generator:
     """The network in OpenVINO, bfloat16."""
     return _openvino("bf16", size, 1)
+
+
+def openvino_int8(size: int) -> Generator:
+    """The network in OpenVINO, its large convolutions in 8 bits."""
+    return _openvino("int8", size, 1)
 
 
 def _openvino(precision: Precision, size: int, threads: int) -> Generator:
@@ -130,6 +139,8 @@ def usual() -> Name:
     """What generates in calls on this machine, unless a service's self-test finds it too slow."""
     if Name.OPENVINO_F32 not in installed(list(Name)):
         return Name.MESH_WARP
-    from models.marionette.openvino_runtime import bf16_is_fast
+    from models.marionette.openvino_runtime import bf16_is_fast, int8_is_fast
 
+    if int8_is_fast():
+        return Name.OPENVINO_INT8
     return Name.OPENVINO_BF16 if bf16_is_fast() else Name.OPENVINO_F32

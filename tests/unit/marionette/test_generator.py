@@ -17,7 +17,7 @@ from models.landmarks.registration import PhotoFace, shipped_registration
 from models.landmarks.topology import canonical_face
 from models.marionette.generator import MarionetteGenerator
 from models.marionette.network import MarionetteNetwork, NetworkConfig
-from models.marionette.weights import WeightsError, begin_with, load_network, save_network
+from models.marionette.weights import WeightsError, begin_with, load_network, read_weights, save_network
 from models.mesh_maps import MAPS_SIZE, mesh_maps
 from models.mesh_warp import MeshWarpGenerator
 from models.mesh_warp.eyes import with_open_eyes
@@ -134,6 +134,18 @@ def test_weights_are_read_back(network: MarionetteNetwork, tmp_path: Path) -> No
     assert again.config == network.config
     for name, tensor in network.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], tensor.half().float())
+    assert not read_weights(path).ranges
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_activation_ranges_are_kept_beside_the_weights(network: MarionetteNetwork, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    ranges = {"decoder.add": np.array([[-0.25] * 16, [4.5] * 16], np.float32)}
+    save_network(network, path, ranges)
+    weights = read_weights(path)
+    assert weights.ranges.keys() == ranges.keys()
+    np.testing.assert_array_equal(weights.ranges["decoder.add"], ranges["decoder.add"])
+    assert weights.arrays.keys() == network.state_dict().keys()
 
 
 def test_training_can_begin_with_weights_of_another_size(network: MarionetteNetwork, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.marionette import selection
+from models.marionette import openvino_runtime, selection
 from models.marionette.device_generator import DeviceGenerator
 from models.marionette.frame_program import FrameProgram
 from models.marionette.generator import MarionetteGenerator
@@ -46,7 +46,8 @@ def arrange(
 ) -> None:
     """Let there be these runtimes, each taking so many seconds; others are not installed."""
     monkeypatch.setattr(selection, "has_cuda", lambda: cuda)
-    monkeypatch.setattr(selection, "_bf16_is_fast", lambda: "openvino-bf16" in runtimes)
+    fast = [name for name in ("openvino-int8", "openvino-bf16") if name in runtimes]
+    monkeypatch.setattr(selection, "_faster", lambda _: fast)
     monkeypatch.setattr(selection, "find_spec", lambda _: object())
     times: dict[int, float] = {}
     trial = selection._trial
@@ -75,6 +76,15 @@ def selection_network(weights: NetworkWeights) -> MarionetteNetwork:
         ({"openvino-f32": (Pretended, 1.0), "openvino-bf16": (Pretended, 2.0)}, "openvino-f32"),
         ({"openvino-f32": (Pretended, 2.0), "openvino-bf16": (Wrong, 1.0)}, "openvino-f32"),
         ({"openvino-f32": (Pretended, 2.0), "openvino-bf16": (Broken, 1.0)}, "openvino-f32"),
+        ({"openvino-f32": (Pretended, 3.0), "openvino-int8": (Pretended, 1.0)}, "openvino-int8"),
+        (
+            {
+                "openvino-f32": (Pretended, 3.0),
+                "openvino-int8": (Wrong, 1.0),
+                "openvino-bf16": (Pretended, 2.0),
+            },
+            "openvino-bf16",
+        ),
         ({"openvino-f32": (Broken, 2.0), "torch": (TorchRuntime, 3.0)}, "torch"),
         ({"torch": (TorchRuntime, 3.0)}, "torch"),
     ],
@@ -84,6 +94,15 @@ def test_what_is_chosen(
 ) -> None:
     arrange(monkeypatch, runtimes)
     assert selection.select_runtime(weights).name == chosen
+
+
+def test_8_bits_are_tried_where_ranges_were_measured(
+    weights: NetworkWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_runtime, "_can", lambda precision: precision in ("INT8", "BF16"))
+    assert selection._faster(weights) == ["openvino-bf16"]
+    measured = weights._replace(ranges={"decoder.add": np.zeros((2, 4), np.float32)})
+    assert selection._faster(measured) == ["openvino-int8", "openvino-bf16"]
 
 
 @pytest.mark.parametrize(("gpu", "chosen"), [(Pretended, "cuda"), (Wrong, "openvino-f32")])
