@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -41,6 +41,7 @@ from signaling.replication.membership import (
 from signaling.replication.replica import Replica
 from signaling.replication.snapshot import Snapshot, fingerprint
 from signaling.replication.tail import Tail, place
+from signaling.replication.together import cancelled, first_failure
 from signaling.state import ConnectionId
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,6 @@ SNAPSHOT_S: Final = 10.0
 RETRY_S: Final = 0.3
 ANSWER_S: Final = 2.5  # a Redis that does not answer for this long is out of reach
 STALE_S: Final = 5.0  # who did not read for so long may have missed entries that were trimmed
-CANCEL_S: Final = 0.1
 WAITING_EVENTS: Final = 20_000
 KEPT_EVENTS: Final = 2_000  # of workers, over an outage
 
@@ -158,7 +158,7 @@ class RedisLog:
                 if self._leads:
                     await self._redis.delete(LEADER)
         if self._task is not None:
-            await _cancelled({self._task})
+            await cancelled({self._task})
         await self._redis.aclose()
 
     def _put_off(self, event: Event) -> None:
@@ -176,7 +176,7 @@ class RedisLog:
             why = "Signaling's Redis is out of reach; calls go on, new ones can begin as soon as it is back."
             try:
                 await self._join()
-                await _first_failure(
+                await first_failure(
                     self._read(), self._append(), self._beat(), self._lead(), self._write_snapshots()
                 )
             except Incompatible as error:
@@ -337,7 +337,8 @@ class RedisLog:
             for event in batch:
                 pipe.xadd(self._record.stream, self._sealed(event), nomkstream=True)
             entries = await pipe.execute()
-        except (RedisError, OSError, TimeoutError):
+        except (RedisError, OSError, TimeoutError, asyncio.CancelledError):
+            # Cancelled: a Redis that has stalled kept a read waiting for longer, and that gave up first.
             self._give_up(batch)
             raise
         if None in entries:
@@ -395,24 +396,3 @@ class RedisLog:
             pipe.xtrim(self._record.stream, minid=trimmed)
             await pipe.execute()
             self._snapshot_entry = entry
-
-
-async def _first_failure(*parts: Coroutine[Any, Any, None]) -> None:
-    """Run these, which do not end by themselves, until one fails; raise what it raised."""
-    tasks = [asyncio.create_task(part) for part in parts]
-    for task in tasks:
-        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # it was seen
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await _cancelled(tasks)
-    for task in done:
-        task.result()
-
-
-async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended: Redis' client may swallow a cancellation that meets an answer."""
-    while pending := [task for task in tasks if not task.done()]:
-        for task in pending:
-            task.cancel()
-        await asyncio.wait(pending, timeout=CANCEL_S)

@@ -100,6 +100,9 @@ async def test_frozen(join: Join, redis: RedisServer) -> None:
     here, there = await join(**SHORT), await join(**SHORT)
     ada, bob = await a_call(here, there)
     redis.freeze()
+    # Sent before anybody knows: a read has waited for longer and gives up before this is appended.
+    refused = await ada.answer("text.send", text="Is it cold?")
+    assert (refused.type, refused.code) == ("error", "unavailable")
     await eventually(lambda: here.signaling.log.trouble and there.signaling.log.trouble)
     assert (await ada.answer("ping")).type == "pong"
     redis.thaw()
