@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from signaling.replication import redis_log
 from tests.integration.cluster.conftest import Join, agreed, eventually
 from tests.integration.cluster.redis_server import RedisServer
 from tests.integration.signaling.harness import House, Terminal
@@ -100,14 +101,23 @@ async def test_frozen(join: Join, redis: RedisServer) -> None:
     here, there = await join(**SHORT), await join(**SHORT)
     ada, bob = await a_call(here, there)
     redis.freeze()
-    # Sent before anybody knows: a read has waited for longer and gives up before this is appended.
-    refused = await ada.answer("text.send", text="Is it cold?")
-    assert (refused.type, refused.code) == ("error", "unavailable")
     await eventually(lambda: here.signaling.log.trouble and there.signaling.log.trouble)
     assert (await ada.answer("ping")).type == "pong"
     redis.thaw()
     await agreed(here.signaling, there.signaling)
     await still_in_call(ada, bob, "It is warm again.")
+
+
+async def test_what_was_sent_into_a_stall_is_refused(
+    join: Join, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_log, "BEAT_S", 60.0)  # nothing of the node's own is being appended
+    node = await join()
+    ada = await node.terminal("Ada", "R")
+    redis.freeze()
+    await asyncio.sleep(0.5)  # the read began before, gives up first and takes the writing with it
+    refused = await ada.answer("relay.request", kind="video", mode="reenacted")
+    assert (refused.type, refused.code) == ("error", "unavailable")
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["redis runs on", "redis restarts with its data"])
