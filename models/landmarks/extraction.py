@@ -14,6 +14,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from models.film import upright
 from models.landmarks.aligned import aligned_face
 from models.landmarks.crop import face_size
 from models.landmarks.detector import FaceDetector
@@ -125,7 +126,7 @@ def _faces(
     second = checks = 0
     with FaceDetector(static=False) as follow, FaceDetector(static=True, max_faces=2) as search:
         for index, frame in enumerate(pictures):
-            picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+            picture = upright(frame)
             if index % check == 0:
                 checks += 1
                 sizes = [face_size(face) for face in search.detect(picture)]

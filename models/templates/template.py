@@ -185,7 +185,7 @@ def load_template(path: Path) -> Template:
             raise TemplateError("template_unreadable", message)
         content = path.read_bytes()
         tensors, header = load_tensors(content), _header(content)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, TemplateError):
             raise
         raise _unreadable(path) from error
@@ -215,7 +215,7 @@ def load_template(path: Path) -> Template:
             interpolation=header["interpolation"],
             **arrays,
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         if isinstance(error, TemplateError):
             raise
         raise _unreadable(path) from error

@@ -156,6 +156,7 @@ def train_generator(
     trainer.processes.end()
     if trainer.processes.main:
         weights = out / "generator.safetensors"
+        save_network(trainer.average, weights)  # first without: hours of training must not depend on the rest
         save_network(trainer.average, weights, calibrate(trainer.average, data))
         typer.echo(f"weights: {weights}")
 

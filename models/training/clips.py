@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy.typing as npt
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from models.film import upright
 from models.landmarks.crop import CROP_FACES, face_size, warp_to_square
 from models.landmarks.detector import FaceDetector
 
@@ -84,24 +86,42 @@ def find_clips(source: Path) -> list[Clip]:
     """Clips of a folder: listed in its ``clips.csv``, or a VoxCeleb-style tree person/video/clip.
 
     Raises:
-        ValueError: neither is there.
+        ValueError: neither is there, or the list lacks a column or names a clip twice.
     """
     listing = source / "clips.csv"
     if listing.exists():
-        with listing.open(newline="") as file:
-            return [
-                Clip(source / row["clip"], Path(row["clip"]).stem, row["person"], _split(row["split"]))
-                for row in csv.DictReader(file)
-            ]
+        return _listed(listing)
     paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     clips = []
     for path in paths:
-        parts = path.relative_to(source).with_suffix("").parts
-        held_out = int(hashlib.sha256(parts[0].encode()).hexdigest(), 16) % 1000 < 1000 * _DEV_SHARE
-        clips.append(Clip(path, "__".join(parts), parts[0], "dev" if held_out else "train"))
+        person = path.relative_to(source).parts[0]
+        held_out = int(hashlib.sha256(person.encode()).hexdigest(), 16) % 1000 < 1000 * _DEV_SHARE
+        clips.append(Clip(path, _name(path.relative_to(source)), person, "dev" if held_out else "train"))
     if not clips:
         raise ValueError(f"{source} has neither a clips.csv nor videos below it")
     return clips
+
+
+def _listed(listing: Path) -> list[Clip]:
+    with listing.open(newline="") as file:
+        rows = csv.DictReader(file)
+        missing = {"clip", "person", "split"} - set(rows.fieldnames or ())
+        if missing:
+            raise ValueError(f"{listing} has no column {', '.join(sorted(missing))}")
+        clips = [
+            Clip(listing.parent / row["clip"], _name(Path(row["clip"])), row["person"], _split(row["split"]))
+            for row in rows
+        ]
+    # two clips of one name would be one shard, of whoever came first
+    twice = [name for name, count in Counter(clip.name for clip in clips).items() if count > 1]
+    if twice:
+        raise ValueError(f"{listing} names {', '.join(twice[:3])} more than once")
+    return clips
+
+
+def _name(path: Path) -> str:
+    """Of a clip's shard: all of its way, since a file's name alone need not be the only one."""
+    return "__".join(part for part in path.with_suffix("").parts if part not in ("..", path.anchor))
 
 
 def _split(text: str) -> Split:
@@ -124,7 +144,7 @@ def read_frames(path: Path, fps: float) -> Iterator[npt.NDArray[np.uint8]]:
             time = frame.time if frame.time is not None else index / float(stream.average_rate or 25)
             if time + 1e-3 >= due:
                 due = max(due + 1.0 / fps, time)
-                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                yield upright(frame)
 
 
 def process_clip(clip: Clip, folder: Path, options: ClipOptions) -> ClipReport:

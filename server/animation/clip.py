@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.film import upright
 from models.landmarks.crop import face_size
 from models.landmarks.detector import FaceDetector
 from models.landmarks.extraction import ExtractionOptions
@@ -136,7 +137,7 @@ def _steady(frames: Iterator[av.VideoFrame], fps: float, limits: ClipLimits, nam
         while shown is not None and index / fps < time - begin - 0.5 / fps:
             yield shown
             index += 1
-        shown = _upright(frame)
+        shown = _seen(frame)
         lasts = float((frame.duration or 0) * (frame.time_base or 0))
         end = time - begin + min(lasts, _LONGEST_LAST_S)
     while shown is not None and (index == 0 or index / fps < end - 0.5 / fps):
@@ -144,13 +145,11 @@ def _steady(frames: Iterator[av.VideoFrame], fps: float, limits: ClipLimits, nam
         index += 1
 
 
-def _upright(frame: av.VideoFrame) -> Picture:
+def _seen(frame: av.VideoFrame) -> Picture:
     shrink = min(1.0, _SEEN_SIDE / max(frame.width, frame.height))
     if shrink < 1.0:
         frame = frame.reformat(width=round(frame.width * shrink), height=round(frame.height * shrink))
-    picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    turns = round(frame.rotation / 90) % 4  # how the camera was held, counter-clockwise
-    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+    return upright(frame)
 
 
 def _pictures_of_folder(folder: Path, fps: float, limits: ClipLimits) -> tuple[Iterator[Picture], int]:

@@ -66,6 +66,8 @@ def _changed(happy: Template, tmp_path: Path, **changes: object) -> Path:
         ({"cover": [1]}, "template_unreadable"),
         ({"onset": -1}, "template_invalid"),
         ({"onset": "soon"}, "template_unreadable"),
+        ({"onset": 10**400}, "template_unreadable"),
+        ({"cover": {"mouth": 10**400}}, "template_unreadable"),
         ({"interpolation": "jump"}, "template_invalid"),
     ],
 )
@@ -82,6 +84,15 @@ def test_a_header_that_does_not_fit(
 def test_other_files(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.template"
     path.write_bytes(content)
+    with pytest.raises(TemplateError) as caught:
+        load_template(path)
+    assert caught.value.code == "template_unreadable"
+
+
+def test_a_header_nested_deeper_than_can_be_read(happy: Template, tmp_path: Path) -> None:
+    path = tmp_path / "x.template"
+    save_template(happy, path)
+    path.write_bytes(save(load(path.read_bytes()), {"understudy": "[" * 100_000 + "]" * 100_000}))
     with pytest.raises(TemplateError) as caught:
         load_template(path)
     assert caught.value.code == "template_unreadable"

@@ -118,6 +118,30 @@ def test_people_of_a_tree_are_split_by_name_alone(tree: Path) -> None:
         find_clips(tree / "bob" / "v1" / "nothing")
 
 
+def test_clips_of_one_file_name_are_clips_of_their_own(tmp_path: Path) -> None:
+    listing = tmp_path / "clips.csv"
+    listing.write_text("clip,person,split\nann/0001.mp4,ann,train\nbob/0001.mp4,bob,dev\n")
+    assert [(clip.name, clip.person) for clip in find_clips(tmp_path)] == [
+        ("ann__0001", "ann"),
+        ("bob__0001", "bob"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("clip,split\na.mp4,dev\n", "no column person"),
+        ("", "no column clip, person, split"),
+        ("clip,person,split\na.mp4,ann,train\na.mp4,bob,dev\n", "names a more than once"),
+        ("clip,person,split\na.mp4,ann,test\n", "unknown split 'test'"),
+    ],
+)
+def test_a_list_of_clips_that_cannot_be_used_is_refused(content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "clips.csv").write_text(content)
+    with pytest.raises(ValueError, match=said):
+        find_clips(tmp_path)
+
+
 def test_samples_depend_on_seed_and_index_alone(data: Path) -> None:
     people = load_people(data, ["train", "dev"])
     options = SampleOptions(size=64, photos=3)
