@@ -111,8 +111,8 @@ async def test_frozen(join: Join, redis: RedisServer) -> None:
 async def test_what_was_sent_into_a_stall_is_refused(
     join: Join, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_log, "BEAT_S", 60.0)  # nothing of the node's own is being appended
-    node = await join()
+    monkeypatch.setattr(redis_log, "BEAT_S", 60.0)
+    node = await join(tick_s=60.0)  # nothing of the node's own is being appended
     ada = await node.terminal("Ada", "R")
     redis.freeze()
     await asyncio.sleep(0.5)  # the read began before, gives up first and takes the writing with it
