@@ -45,6 +45,7 @@ export class Media {
     this.api = devices;
     this.camera = { on: true, track: null, reason: null, deviceId: null };
     this.microphone = { on: true, track: null, reason: null, deviceId: null };
+    this.stopped = false;
     this.asking = Promise.resolve();
     this.api?.addEventListener?.("devicechange", () => this.#replugged());
   }
@@ -113,10 +114,12 @@ export class Media {
     return this[kind].on && this[kind].track !== null;
   }
 
-  /** Let both go. */
+  /** Let both go, for good: what a prompt still brings or somebody plugs in afterwards is not used. */
   stop() {
+    this.stopped = true;
     for (const kind of ["camera", "microphone"]) {
       this.#release(kind);
+      this[kind].reason = null;
       this.onChange(kind);
     }
   }
@@ -128,6 +131,7 @@ export class Media {
   }
 
   async #ask(kind) {
+    if (this.stopped) return;
     const device = this[kind];
     if (!this.api?.getUserMedia) {
       this.#missed(kind, "insecure");
@@ -137,7 +141,7 @@ export class Media {
     const attempt = (deviceId) => this.api.getUserMedia({ [medium]: constraintsFor(kind, deviceId) });
     try {
       const stream = await attempt(device.deviceId).catch((error) => {
-        if (!device.deviceId || reasonOf(error) !== "missing") throw error;
+        if (this.stopped || !device.deviceId || reasonOf(error) !== "missing") throw error;
         return attempt(null); // the remembered one is unplugged: any other will do
       });
       this.#took(kind, stream.getTracks()[0]);
@@ -147,6 +151,10 @@ export class Media {
   }
 
   #took(kind, track) {
+    if (this.stopped) {
+      if (track) this.#end(track);
+      return;
+    }
     const device = this[kind];
     const former = device.track;
     if (former && former !== track) this.#end(former);
@@ -165,6 +173,7 @@ export class Media {
   }
 
   #missed(kind, reason) {
+    if (this.stopped) return;
     this.#release(kind);
     this[kind].reason = reason;
     this.onChange(kind);
@@ -194,6 +203,7 @@ export class Media {
   }
 
   #replugged() {
+    if (this.stopped) return;
     for (const kind of ["camera", "microphone"]) {
       const gone = ["unplugged", "missing"].includes(this[kind].reason);
       if (this[kind].on && gone) this.#inTurn(() => this.#another(kind));

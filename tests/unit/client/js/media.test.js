@@ -78,6 +78,48 @@ test("a camera switched off while the browser was asking is not used", async () 
   assert.equal(given.getVideoTracks()[0].stopped, true);
 });
 
+test("what a pending prompt brings after the end is not used", async () => {
+  const given = [];
+  const ask = devices.getUserMedia.bind(devices);
+  let answer;
+  devices.getUserMedia = async (constraints) => {
+    await new Promise((resolve) => (answer = resolve));
+    const stream = await ask(constraints);
+    given.push(...stream.getTracks());
+    return stream;
+  };
+  const started = media.start();
+  await settled();
+  media.stop();
+  answer();
+  await started;
+  assert.deepEqual(given.map(({ stopped }) => stopped), [true, true]);
+  assert.deepEqual([media.camera.track, media.microphone.track], [null, null]);
+
+  // Refused when it is over: asking for each alone would only show the prompt again.
+  media = new Media({ onChange: () => {}, devices });
+  devices.refuse.video = "NotAllowedError";
+  const refused = media.start();
+  await settled();
+  media.stop();
+  answer();
+  await refused;
+  assert.deepEqual([devices.asked.length, media.camera.reason], [2, null]);
+});
+
+test("a camera plugged in after the end stays off", async () => {
+  devices.refuse.video = "NotFoundError";
+  await media.start();
+  assert.equal(media.camera.reason, "missing");
+  media.stop();
+  const asked = devices.asked.length;
+  delete devices.refuse.video;
+  devices.dispatchEvent(new Event("devicechange"));
+  await media.set("camera", true);
+  await settled();
+  assert.deepEqual([devices.asked.length, media.camera.track, media.camera.reason], [asked, null, null]);
+});
+
 test("a microphone muted before it came stays muted", async () => {
   media.microphone.on = false;
   await media.set("camera", true);
