@@ -91,7 +91,12 @@ export class Media {
   choose(kind, deviceId) {
     this[kind].deviceId = deviceId || null;
     return this.#inTurn(async () => {
-      if (!this[kind].on) return;
+      if (!this[kind].on) {
+        // A muted microphone is still had: let it go, so that unmuting asks for the chosen one.
+        this.#release(kind);
+        this.onChange(kind);
+        return;
+      }
       // Phones have one camera pipeline: the former camera must be let go first.
       if (kind === "camera") this.#release(kind);
       await this.#ask(kind);

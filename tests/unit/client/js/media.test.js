@@ -121,13 +121,24 @@ test("a camera plugged in after the end stays off", async () => {
 });
 
 test("a microphone muted before it came stays muted", async () => {
-  media.microphone.on = false;
-  await media.set("camera", true);
+  const started = media.start();
+  await media.set("microphone", false);
+  await started;
+  assert.deepEqual([media.microphone.track, media.camera.track?.stopped], [null, false]);
   await media.set("microphone", true);
   assert.equal(media.microphone.track.enabled, true);
+});
+
+test("another microphone chosen while muted is the one that unmuting brings", async () => {
+  devices.there.push({ kind: "audioinput", deviceId: "mic-2", label: "Headset" });
+  await media.start();
+  const former = media.microphone.track;
   await media.set("microphone", false);
-  await media.choose("microphone", "mic-1");
-  assert.equal(media.microphone.track.enabled, false);
+  await media.choose("microphone", "mic-2");
+  assert.deepEqual([former.stopped, media.microphone.track], [true, null]);
+  await media.set("microphone", true);
+  assert.deepEqual(devices.asked.at(-1).audio.deviceId, { exact: "mic-2" });
+  assert.equal(media.microphone.track.enabled, true);
 });
 
 test("an unplugged camera is replaced when there is another, else reported", async () => {
