@@ -198,20 +198,23 @@ export class Media {
   #unplugged(kind, track) {
     if (this[kind].track !== track) return;
     this.#missed(kind, "unplugged");
-    // Another one may be there; if not, the reason says so.
-    this.#inTurn(() => (this[kind].on && !this[kind].track ? this.#another(kind) : undefined));
+    this.#another(kind); // one may be there; if not, the reason says so
   }
 
-  async #another(kind) {
-    this[kind].deviceId = null;
-    if ((await this.list(kind)).length > 0) await this.#ask(kind);
+  /** Use any other device in place of one that is gone; one event of several that tell of it is enough. */
+  #another(kind) {
+    return this.#inTurn(async () => {
+      const device = this[kind];
+      if (!device.on || !["unplugged", "missing"].includes(device.reason)) return;
+      device.deviceId = null;
+      if ((await this.list(kind)).length > 0) await this.#ask(kind);
+    });
   }
 
   #replugged() {
     if (this.stopped) return;
     for (const kind of ["camera", "microphone"]) {
-      const gone = ["unplugged", "missing"].includes(this[kind].reason);
-      if (this[kind].on && gone) this.#inTurn(() => this.#another(kind));
+      this.#another(kind);
       this.onChange(kind);
     }
   }

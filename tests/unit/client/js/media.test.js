@@ -156,6 +156,16 @@ test("an unplugged camera is replaced when there is another, else reported", asy
   assert.equal(media.live("camera"), true);
 });
 
+test("of several events that tell of one unplugged camera the first alone asks for another", async () => {
+  await media.start();
+  const asked = devices.asked.length;
+  media.camera.track.unplug();
+  for (let k = 0; k < 2; k += 1) devices.dispatchEvent(new Event("devicechange"));
+  await settled();
+  assert.equal(media.live("camera"), true);
+  assert.equal(devices.asked.length, asked + 1);
+});
+
 test("a chosen device is asked for exactly", () => {
   assert.deepEqual(constraintsFor("camera", "x").deviceId, { exact: "x" });
   assert.equal("facingMode" in constraintsFor("camera", "x"), false);
