@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
+from server.environment import environment_without_settings
 from server.errors import UserError
 from server.exposure import require_guard
 from server.garbage import spare_what_stays
 from server.logs import configure_logging
-from server.settings import ENV_PREFIX, Settings
+from server.settings import Settings
 from server.supervision import SupervisedProcess, die_with_parent
 from signaling.admission import is_loopback
 
@@ -130,11 +131,6 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     if not supervising.cancelled() and supervising.done() and (error := supervising.exception()):
         raise error
     return 0
-
-
-def environment_without_settings() -> dict[str, str]:
-    """This process's environment without the service's settings: no operator's keys and databases."""
-    return {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
 
 
 def worker_environment(settings: Settings) -> dict[str, str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from server.animation.worker import Order
+from server.environment import decoder_environment
 
 logger = logging.getLogger(__name__)
 
@@ -207,9 +208,6 @@ class AnimationJobs:
             job.update(state="failed", error=reason, expires_at=expires_at)
 
     async def _make(self, job: Job, order: Order) -> dict[str, Any]:
-        # The decoder of strangers' files has no business with the service's secrets.
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("UNDERSTUDY_")}
-        environment |= {"GLOG_minloglevel": "3", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -217,7 +215,7 @@ class AnimationJobs:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env=environment,
+            env=decoder_environment(),
             limit=_LINE_BYTES,
         )
         try:

@@ -29,8 +29,9 @@ import psutil
 from server.bench.clip import astronaut, encode_opus, encode_vp8, one_thread, performance
 from server.bench.driver import Film, SyntheticDriver
 from server.bench.measure import MetricsSnapshot, ProcessTimes, percentile
+from server.environment import environment_without_settings
 from server.errors import UserError
-from server.serve import environment_without_settings, free_port
+from server.serve import free_port
 from server.settings import Settings
 
 ENOUGH_FPS: Final = 20.0

@@ -31,8 +31,9 @@ from server.bench.clip import write_tone, write_y4m
 from server.bench.networks import Name, dotted
 from server.bench.numbers import write_number
 from server.bench.probed import Mode
+from server.environment import environment_without_settings
 from server.errors import UserError
-from server.serve import environment_without_settings, free_port
+from server.serve import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

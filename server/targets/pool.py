@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from server.environment import decoder_environment
 from server.targets.decode import PhotoLimits
 from server.targets.errors import REFUSAL_CODES, PhotoRefused, PreparationFailed, RefusalCode
 from server.targets.preparer import ANSWER_HEAD, REQUEST_HEAD
@@ -131,9 +131,6 @@ class PreparationPool:
             int(options.timeout_s + 0.999),
             options.memory_bytes,
         )
-        # The decoder of strangers' files has no business with the service's secrets.
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("UNDERSTUDY_")}
-        environment |= {"GLOG_minloglevel": "3", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
         process = None
         try:
             process = await asyncio.create_subprocess_exec(
@@ -144,7 +141,7 @@ class PreparationPool:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
-                env=environment,
+                env=decoder_environment(),
             )
             self._process = process
             self._served = 0
