@@ -203,17 +203,16 @@ async function share() {
   return undefined;
 }
 
+/** Switch a device, and say what came of it: it may be refused, or gone, when the browser has answered. */
+async function toggle(kind, on, off) {
+  await media.set(kind, !media.live(kind));
+  const { on: wanted, reason } = media[kind];
+  toast(media.live(kind) ? on : wanted && reason ? `${kind}_${reason}` : off);
+}
+
 const actions = {
-  mute: () => {
-    media.set("microphone", !media.live("microphone"));
-    toast(media.microphone.on ? "unmuted" : "muted");
-  },
-  camera: async () => {
-    const on = !media.live("camera");
-    await media.set("camera", on);
-    const { reason } = media.camera;
-    toast(on ? (reason ? `camera_${reason}` : "cameraIsOn") : "cameraIsOff");
-  },
+  mute: () => toggle("microphone", "unmuted", "muted"),
+  camera: () => toggle("camera", "cameraIsOn", "cameraIsOff"),
   target: () => chooser.open(),
   recalibrate: () => {
     controller.recalibrate();

@@ -253,6 +253,28 @@ async def test_call(page: Page, server: ScriptedServer) -> None:
     await expect(page.locator("body")).to_have_attribute("data-state", "ended")
 
 
+# A browser that thinks about the microphone for a moment, and then refuses it.
+NO_MICROPHONE = """
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (constraints) => {
+  if (!constraints.audio) return ask(constraints);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  throw new DOMException("not here", "NotAllowedError");
+};
+"""
+
+
+async def test_refused_microphone_is_not_said_to_be_on(page: Page, server: ScriptedServer) -> None:
+    """What is said after unmuting is what came of it; nothing is said before that is known."""
+    await page.add_init_script(NO_MICROPHONE)
+    await page.goto(f"{server.url}?room=r&name=Me&target=face-2&join=1")
+    await server.until_heard("media.set", microphone=False, camera=True)
+    await page.keyboard.press("m")
+    await expect(page.locator(".toast")).to_contain_text("may not use the microphone")
+    await page.keyboard.press("v")
+    await expect(page.locator(".toast")).to_contain_text("Camera off")
+
+
 async def test_reload_resumes(page: Page, server: ScriptedServer) -> None:
     await page.goto(f"{server.url}?room=r&name=Me&target=face-2&join=1")
     await server.until_heard("room.join", room="r")
