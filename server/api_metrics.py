@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
 from server.api_errors import Handler
+from server.bodies import read_whole
 
 _SCRAPE_TIMEOUT_S: Final = 1.0
 _SCRAPE_BYTES: Final = 4 * 1024 * 1024
@@ -78,7 +79,8 @@ class MetricsEndpoint:
 
     Args:
         registries: of this process.
-        worker_urls: addresses of media workers' metrics; one that does not answer is left out.
+        worker_urls: addresses of media workers' metrics; one that does not answer, or with more than any
+            worker has to say, is left out.
     """
 
     def __init__(self, registries: Iterable[CollectorRegistry], worker_urls: Sequence[str] = ()) -> None:
@@ -103,7 +105,8 @@ async def _scrape(session: aiohttp.ClientSession, url: str) -> str:
         async with session.get(url) as response:
             if response.status != 200:
                 return ""
-            return (await response.content.read(_SCRAPE_BYTES)).decode("utf-8", "replace")
+            body = await read_whole(response.content, _SCRAPE_BYTES)
+            return "" if body is None else body.decode("utf-8", "replace")
     except (aiohttp.ClientError, TimeoutError, OSError):
         return ""
 

@@ -20,6 +20,7 @@ from typing import Final
 from aiohttp import ClientError, ClientSession, ClientTimeout
 from yarl import URL
 
+from server.bodies import read_whole
 from server.targets.local import FetchedFolder, LocalTargets
 from server.targets.store import PreparedTarget, TargetRecord, TargetUnknown, is_upload_id
 from server.targets.transfer import DIGEST, MAX_BYTES, TransferDamaged, tag, unpack
@@ -160,12 +161,10 @@ class RemoteTargets:
                     return Standing.GONE
             if answer.status != 200:
                 raise TransferDamaged(f"signaling answered {answer.status} {answer.reason}")
-            body = bytearray()
-            async for part in answer.content.iter_any():
-                body += part
-                if len(body) > MAX_BYTES:
-                    raise TransferDamaged("it is larger than any target")
-            self._take(target_id, bytes(body), answer.headers.get(DIGEST, ""))
+            body = await read_whole(answer.content, MAX_BYTES)
+            if body is None:
+                raise TransferDamaged("it is larger than any target")
+            self._take(target_id, body, answer.headers.get(DIGEST, ""))
             return Standing.THERE
 
     def _take(self, target_id: str, body: bytes, sent_digest: str) -> None:

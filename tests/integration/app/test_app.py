@@ -158,6 +158,29 @@ async def test_metrics_of_a_worker_are_merged(start: Start) -> None:
     assert 'understudy_http_requests_total{method="GET",route="/healthz",status="200"} 1.0' in text
 
 
+async def test_metrics_of_a_worker_may_come_in_pieces(start: Start) -> None:
+    async def slow_metrics(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"understudy_first 1.0\n")
+        await asyncio.sleep(0.1)
+        await response.write(b"understudy_last 2.0\n")
+        return response
+
+    async def endless_metrics(_: web.Request) -> web.Response:
+        return web.Response(text="understudy_much 1.0\n" * 300_000)
+
+    worker = web.Application()
+    worker.router.add_get("/metrics", slow_metrics)
+    worker.router.add_get("/endless", endless_metrics)
+    async with TestServer(worker) as server:
+        urls = [str(server.make_url(path)) for path in ("/metrics", "/endless")]
+        text = await (await (await start(worker_metrics_urls=urls)).get("/metrics")).text()
+    assert "understudy_first 1.0" in text
+    assert "understudy_last 2.0" in text
+    assert "understudy_much" not in text
+
+
 def test_merging_keeps_the_samples_of_a_metric_together() -> None:
     first = "# HELP a A.\n# TYPE a counter\na 1\n# HELP b B.\n# TYPE b gauge\nb 2\n"
     second = '# HELP a A.\n# TYPE a counter\na{x="y"} 3\n'
