@@ -299,7 +299,8 @@ async function start() {
   const name = invitation.name ?? going?.name ?? rejoin?.name ?? address.name ?? local.get("name", "");
   const room = going?.room ?? rejoin?.room ?? (roomFromInput(address.room ?? invitation.room ?? "") || newRoomName());
   lobby.fill({ room, name });
-  const target = going ? tab.get("target") : (address.target ?? local.get("target"));
+  // Whoever comes back to a call comes as they were; one's face stands in no link, so the tab alone knows it.
+  const target = (going || rejoin ? tab.get("target") : address.target) ?? local.get("target");
   if (target) {
     tab.set("target", target); // a reload goes on with it
     store.dispatch({ type: "local/me", target });

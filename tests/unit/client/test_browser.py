@@ -285,6 +285,17 @@ async def test_reload_resumes(page: Page, server: ScriptedServer) -> None:
     assert not [message for message in server.heard if message["type"] == "bye"]
 
 
+async def test_rejoining_keeps_the_face(page: Page, server: ScriptedServer) -> None:
+    """A face that came by link is in neither the room's link nor the browser's memory, and is worn again."""
+    await page.goto(f"{server.url}?room=r&name=Me&target=face-2&join=1")
+    await server.until_heard("target.select", target="face-2")
+    await page.locator('[data-action="leave"]').click()
+    server.heard.clear()
+    await page.locator('[data-action="rejoin"]').click()
+    await server.until_heard("room.join", room="r")
+    assert (await server.until_heard("target.select"))["target"] == "face-2"
+
+
 # Answers an offer of the page within the page, as a media worker would.
 ANSWER = """async (offer) => {
   const other = new RTCPeerConnection();
