@@ -79,9 +79,14 @@ export function openDialog(dialog) {
 /** Let `data-close` buttons and clicks on the backdrop close every dialog. */
 export function wireDialogs() {
   for (const dialog of document.querySelectorAll("dialog")) {
+    // Text that is selected to beyond the edge ends with a click outside too; only one that began there closes.
+    let beganOutside = false;
+    dialog.addEventListener("pointerdown", (event) => {
+      beganOutside = event.target === dialog && isOutside(dialog, event);
+    });
     dialog.addEventListener("click", (event) => {
       const closes = event.target.closest("[data-close]");
-      const outside = event.target === dialog && isOutside(dialog, event);
+      const outside = beganOutside && event.target === dialog && isOutside(dialog, event);
       if (closes || (outside && dialog.role !== "alertdialog")) dialog.close();
     });
   }

@@ -382,6 +382,21 @@ async def test_reactions(page: Page, server: ScriptedServer) -> None:
     assert played() == before
 
 
+async def test_selecting_text_beyond_a_dialog_leaves_it_open(page: Page, server: ScriptedServer) -> None:
+    """A press inside that ends outside closes nothing; a click outside does."""
+    await page.goto(server.url)
+    await page.locator('#lobby-gallery [data-action="open-upload"]').click()
+    field = await page.locator("#target-name").bounding_box()
+    assert field is not None
+    await page.mouse.move(field["x"] + 20, field["y"] + field["height"] / 2)
+    await page.mouse.down()
+    await page.mouse.move(20, 400, steps=4)
+    await page.mouse.up()
+    await expect(page.locator("#upload-dialog")).to_be_visible()
+    await page.mouse.click(20, 400)
+    await expect(page.locator("#upload-dialog")).to_be_hidden()
+
+
 # What of the call's screen lies under a notice; behind a panel that covers the screen nothing does.
 UNDER_NOTICES = """() => {
   const box = (element) => element.getBoundingClientRect();
