@@ -53,7 +53,7 @@ export class UploadDialog {
     for (const type of ["dragenter", "dragover"]) {
       drop.addEventListener(type, (event) => {
         event.preventDefault();
-        drop.classList.add("over");
+        drop.classList.toggle("over", !this.abort);
       });
     }
     for (const type of ["dragleave", "drop"]) drop.addEventListener(type, () => drop.classList.remove("over"));
@@ -64,6 +64,7 @@ export class UploadDialog {
   }
 
   #add(files) {
+    if (this.abort) return; // the server will speak of the photos on their way by their place in the list
     const isNew = (file) => !this.files.some((known) => known.name === file.name && known.size === file.size);
     this.files.push(...files.filter(isNew));
     this.#check();
@@ -114,6 +115,7 @@ export class UploadDialog {
   }
 
   #remove(file) {
+    if (this.abort) return;
     this.files = this.files.filter((other) => other !== file);
     this.problems.delete(file);
     this.#check();
@@ -130,10 +132,11 @@ export class UploadDialog {
     this.#render();
     this.abort = new AbortController();
     const { signal } = this.abort;
+    const files = [...this.files];
     this.#busy(true);
     try {
       const target = await this.targets.upload({
-        files: this.files,
+        files,
         name: $("#target-name").value.trim() || t("ownTargetName"),
         consent: t("consent"),
         onProgress: (share) => this.#progress(share),
@@ -142,7 +145,7 @@ export class UploadDialog {
       const known = this.targets.find(target.id) ?? target;
       this.abort = null;
       this.dialog.close();
-      this.ready(known, [...this.files]);
+      this.ready(known, files);
     } catch (error) {
       if (!signal.aborted) this.#failed(error);
     } finally {

@@ -42,10 +42,12 @@ class ScriptedServer:
     def __init__(self) -> None:
         self.heard: list[dict[str, Any]] = []
         self.socket: web.WebSocketResponse | None = None
+        self.judged = asyncio.Event()  # uploaded photos are answered when it is set
         app = web.Application()
         app.on_response_prepare.append(add_security_headers)
         PageFiles(CLIENT).add_routes(app.router)
         app.router.add_get("/api/targets", self._targets)
+        app.router.add_post("/api/targets", self._upload)
         app.router.add_get("/api/targets/{id}/image", self._image)
         app.router.add_get("/api/config", self._config)
         app.router.add_get("/api/templates", self._templates)
@@ -80,6 +82,10 @@ class ScriptedServer:
 
     async def _targets(self, request: web.Request) -> web.Response:
         return web.json_response({"targets": TARGETS})
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        await self.judged.wait()
+        return web.json_response({"id": "own", "name": "Mine", "image": "/api/targets/own/image"}, status=201)
 
     async def _image(self, request: web.Request) -> web.Response:
         return web.FileResponse(CLIENT / "favicon.svg")  # type: ignore[return-value]
@@ -395,6 +401,38 @@ async def test_selecting_text_beyond_a_dialog_leaves_it_open(page: Page, server:
     await expect(page.locator("#upload-dialog")).to_be_visible()
     await page.mouse.click(20, 400)
     await expect(page.locator("#upload-dialog")).to_be_hidden()
+
+
+DROP = """(drop) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File(["c"], "c.png", { type: "image/png" }));
+  drop.dispatchEvent(new DragEvent("dragover", { dataTransfer, bubbles: true, cancelable: true }));
+  drop.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+}"""
+
+
+async def test_photos_on_their_way_stay_as_they_are(page: Page, server: ScriptedServer) -> None:
+    """During an upload none is added or removed: what the server says of one would be said of another."""
+    await page.goto(server.url)
+    await page.locator('#lobby-gallery [data-action="open-upload"]').click()
+    photo = page.locator("#photo-list li")
+    await page.locator("#drop").evaluate(DROP)
+    await expect(photo).to_have_count(1)
+    await photo.locator("button").click()
+    await expect(photo).to_have_count(0)
+
+    files = [{"name": f"{name}.png", "mimeType": "image/png", "buffer": name.encode()} for name in "ab"]
+    await page.locator("#photos").set_input_files(files)  # type: ignore[arg-type]
+    await page.locator("#consent").check()
+    await page.locator('[data-action="upload"]').click()
+    await expect(page.locator("#upload-status")).to_contain_text("Looking for the face")
+    await page.locator("#drop").evaluate(DROP)
+    await expect(photo).to_have_count(2)
+    await expect(photo.first.locator("button")).to_be_disabled()
+    await expect(page.locator("#upload-status")).to_contain_text("Looking for the face")
+    server.judged.set()
+    await expect(page.locator("#upload-dialog")).to_be_hidden()
+    await server.until_heard("target.select", target="own")
 
 
 # What of the call's screen lies under a notice; behind a panel that covers the screen nothing does.
