@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiohttp import WSMessage, WSMsgType
 from pydantic import TypeAdapter
 
-from signaling.admission import TokenBucket
+from signaling.admission import TokenBucket, same_secret
 from signaling.config import SignalingConfig
 from signaling.connection import Connection
 from signaling.effects import Tally
@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 
 #: Close code "try again later" (IANA WebSocket close code registry).
 CLOSE_TRY_AGAIN: Final = 1013
+_CONTROL: Final = (WSMsgType.PING, WSMsgType.PONG)
+#: Strangers whom ``/worker`` turned away are logged this often (a second, at once), then only at ``debug``.
+_WARNINGS_PER_SECOND, _WARNINGS_AT_ONCE = 1 / 60, 5
 
 
 def disguised(worker_secret: str) -> str:
@@ -74,6 +77,7 @@ class Reader:
         self._metrics = metrics
         self._performer = performer
         self._log = log
+        self._warnings = TokenBucket(_WARNINGS_PER_SECOND, _WARNINGS_AT_ONCE, time.monotonic())
 
     # ------------------------------------------------------------ terminals
 
@@ -105,7 +109,7 @@ class Reader:
                 self._refuse(connection, ErrorCode.RATE_LIMITED, sentence)
             else:
                 excess = max(0, excess - 1)
-                if message.type is not WSMsgType.PING:
+                if message.type not in _CONTROL:
                     self._take(connection, message, now)
             # What has arrived already is read without waiting: the others must have their turn too.
             await asyncio.sleep(0)
@@ -158,34 +162,83 @@ class Reader:
     async def worker(self, connection: Connection) -> None:
         """Read a media worker's connection until it ends.
 
+        Until it is welcome it may say hello, once: nothing that a stranger sends gets into the log.
+
         Raises:
             ConnectionError: it has ended.
         """
-        hello_by = time.monotonic() + self._config.hello_timeout_s
+        config = self._config
+        bucket = TokenBucket(config.messages_per_second, config.message_burst, time.monotonic())
+        hello_by = time.monotonic() + config.hello_timeout_s
+        greeted = False
         while True:
             try:
                 message = await self._next(connection, hello_by)
             except TimeoutError:
-                refused = WorkerRefused(code=ErrorCode.HELLO_EXPECTED, message="No hello came in time.")
-                self._performer.hang_up(connection, refused)
+                self._turn_away(connection, ErrorCode.HELLO_EXPECTED, "No hello came in time.")
                 return
-            if message.type is WSMsgType.PING:
-                continue
-            try:
-                said = _decoded(WORKER_MESSAGE, message)
-            except ProtocolError as error:
-                logger.warning("A worker's message was refused: %s", error.message)
-                self._metrics.count(Tally("worker_refusal", (error.code.value,)))
-                connection.send(encode(WorkerRefused(code=error.code, message=error.message)))
-                continue
-            if isinstance(said, WorkerHello):
-                said = said.model_copy(update={"secret": disguised(said.secret)})
-            self._log.submit(Event(self._log.node, "worker", connection.number, said))
+            if connection.registered:
+                self._take_of_worker(connection, message)
+            elif message.type in _CONTROL:
+                if not bucket.take(time.monotonic()):
+                    self._turn_away(connection, ErrorCode.RATE_LIMITED, "You kept sending too fast.")
+                    return
+            elif greeted:
+                self._turn_away(connection, ErrorCode.OUT_OF_ORDER, "Wait for the welcome.")
+                return
+            elif self._take_worker_hello(connection, message):
+                greeted = True
+            else:
+                return
+            # What has arrived already is read without waiting: the others must have their turn too.
+            await asyncio.sleep(0)
+
+    def _take_worker_hello(self, connection: Connection, message: WSMessage) -> bool:
+        """Take the first message of a worker; False if it was turned away."""
+        try:
+            hello = _decoded(WORKER_MESSAGE, message)
+        except ProtocolError as error:
+            self._turn_away(connection, error.code, error.message)
+            return False
+        if not isinstance(hello, WorkerHello):
+            self._turn_away(connection, ErrorCode.HELLO_EXPECTED, "Say hello first.")
+            return False
+        if not same_secret(self._config.worker_secret, hello.secret):
+            sentence = "The worker's secret is not the right one."
+            self._turn_away(connection, ErrorCode.UNAUTHORISED, sentence)
+            return False
+        self._submit_of_worker(connection, hello)
+        return True
+
+    def _take_of_worker(self, connection: Connection, message: WSMessage) -> None:
+        if message.type in _CONTROL:
+            return
+        try:
+            said = _decoded(WORKER_MESSAGE, message)
+        except ProtocolError as error:
+            logger.warning("A worker's message was refused: %s", error.message)
+            self._metrics.count(Tally("worker_refusal", (error.code.value,)))
+            connection.send(encode(WorkerRefused(code=error.code, message=error.message)))
+            return
+        self._submit_of_worker(connection, said)
+
+    def _submit_of_worker(self, connection: Connection, said: Any) -> None:
+        if isinstance(said, WorkerHello):
+            said = said.model_copy(update={"secret": disguised(said.secret)})
+        self._log.submit(Event(self._log.node, "worker", connection.number, said))
+
+    def _turn_away(self, connection: Connection, code: ErrorCode, sentence: str) -> None:
+        """Close the connection of somebody who is no worker, as far as is known."""
+        # Its secret may have been mistyped, which an operator should find; but it may be anybody.
+        level = logging.WARNING if self._warnings.take(time.monotonic()) else logging.DEBUG
+        logger.log(level, "A connection of %s to /worker was refused: %s", connection.address, code.value)
+        self._metrics.count(Tally("worker_refusal", (code.value,)))
+        self._performer.hang_up(connection, WorkerRefused(code=code, message=sentence))
 
     # ------------------------------------------------------------ both
 
     async def _next(self, connection: Connection, hello_by: float) -> WSMessage:
-        """The next message (text, binary or ping, which is answered already).
+        """The next message (text, binary, pong or ping, which is answered already).
 
         Raises:
             ConnectionError: the connection has ended.
@@ -201,11 +254,9 @@ class Reader:
                 raise
             if connection.closing:
                 raise ConnectionError
-            if message.type is WSMsgType.PONG:
-                continue
             if message.type is WSMsgType.PING:
                 await connection.socket.pong(message.data)
-            elif message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+            elif message.type not in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PONG):
                 raise ConnectionError
             return message
 

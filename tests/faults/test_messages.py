@@ -136,12 +136,14 @@ async def test_a_thousand_messages_of_a_worker(house: House) -> None:
     async def flood() -> None:
         for _ in range(COUNT):
             await throw(worker, chance, worker_messages(ada))
+        await worker.send("worker.status", terminal=ada.terminal, state="live", detail="the last")
 
     flooding = asyncio.create_task(flood())
     await talk(ada, bob, flooding)
     await flooding
     again = await house.worker("w2")
     await again.next("worker.welcome")
+    await ada.next("media.status", detail="the last")
     codes = Counter(str(message.code) for message in worker.all("worker.refused"))
     assert codes.total() > COUNT // 2
     assert "internal" not in codes

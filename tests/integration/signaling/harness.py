@@ -140,7 +140,11 @@ class House:
             await terminal.until(lambda m: m.type == "call.state" and len(m.members) == len(names))
         return terminals
 
+    async def stranger(self) -> Peer:
+        """A WebSocket to /worker that has not said hello."""
+        return Peer(await self.client.ws_connect("/worker"), WORKER_COMMAND)
+
     async def worker(self, name: str = "w1", secret: str = SECRET, instance: str = "i1") -> Peer:
-        worker = Peer(await self.client.ws_connect("/worker"), WORKER_COMMAND)
+        worker = await self.stranger()
         await worker.send("worker.hello", worker=name, secret=secret, capacity=8, instance=instance)
         return worker

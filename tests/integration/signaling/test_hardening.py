@@ -16,7 +16,7 @@ from aiohttp import WSServerHandshakeError
 from signaling.connection import HARD_LIMIT_BYTES
 from signaling.protocol import MAX_MESSAGE_BYTES
 from tests.integration.signaling.conftest import Start
-from tests.integration.signaling.harness import House, Terminal
+from tests.integration.signaling.harness import SECRET, House, Terminal
 
 
 async def metric(house: House, line: str) -> float:
@@ -49,6 +49,47 @@ async def test_a_flood_of_websocket_pings_counts_too(start: Start) -> None:
             await ada.socket.ping()
             await asyncio.sleep(0)
     assert await ada.closed() == 1008
+
+
+STRANGERS = {
+    "load": '{"type":"worker.load","drivers":0,"load":0}',
+    "nonsense": "{",
+    "wrong": '{"type":"worker.hello","worker":"w","secret":"a guess","capacity":1}',
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "code"), [("load", "hello_expected"), ("nonsense", "malformed"), ("wrong", "unauthorised")]
+)
+async def test_who_is_no_worker_is_turned_away_before_anything_is_done(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, said: str, code: str
+) -> None:
+    taken: list[Any] = []
+    monkeypatch.setattr(house.signaling.switchboard, "worker_receive", lambda *event: taken.append(event))
+    ada = await house.terminal("Ada")
+    for _ in range(20):
+        stranger = await house.stranger()
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                await stranger.socket.send_str(STRANGERS[said])
+        assert await stranger.closed() == 1008
+        assert [m.code.value for m in stranger.log] == [code]
+    assert (await ada.answer("ping")).type == "pong"
+    assert not taken
+    assert await metric(house, f'understudy_signaling_worker_refusals_total{{code="{code}"}}') == 20
+    lines = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert 1 <= len(lines) <= 6, "an operator finds it, and nobody fills the log with it"
+    assert code in lines[0].getMessage()
+
+
+async def test_a_worker_says_hello_once(house: House) -> None:
+    worker = await house.worker()
+    await worker.next("worker.welcome")
+    await worker.send("worker.hello", worker="w1", secret=SECRET, capacity=8, instance="i1")
+    assert (await worker.next("worker.refused")).code == "out_of_order"
+    await worker.socket.send_str("{")
+    assert (await worker.next("worker.refused")).code == "malformed"
+    assert house.signaling.workers == 1, "a welcome worker is refused single messages, and stays"
 
 
 async def test_too_large_is_refused_and_the_connection_goes_on(house: House) -> None:

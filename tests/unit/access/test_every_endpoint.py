@@ -200,10 +200,10 @@ WORKER_EXAMPLES = {name: json.loads(example) for name, example in entries("Worke
 async def test_no_worker_message_is_taken_without_the_secret(guarded: TestClient, secret: str) -> None:
     for name, example in WORKER_EXAMPLES.items():
         async with guarded.ws_connect("/worker") as socket:
-            if name != "worker.hello":
-                assert (await answer(socket, **example))["code"] == "hello_expected"
-            hello = {**WORKER_EXAMPLES["worker.hello"], "secret": secret}
-            assert (await answer(socket, **hello))["code"] == "unauthorised"
+            said, code = example, "hello_expected"
+            if name == "worker.hello":
+                said, code = {**example, "secret": secret}, "unauthorised"
+            assert (await answer(socket, **said))["code"] == code
             assert (await socket.receive(timeout=5)).type.name in ("CLOSE", "CLOSING", "CLOSED")
     assert guarded.server.app[SIGNALING].workers == 0
 
