@@ -31,6 +31,7 @@ from server.animation.options import FORMATS, AnimationOptions
 from server.animation.worker import Order
 from server.api_errors import ApiError, error_of_status
 from server.api_limits import RateLimiter, client_address
+from server.api_slots import NoSlot, Slots, own_are_taken, requester
 from server.api_upload import ClipSink, Upload, UploadLimits, read_upload
 from server.audit.entries import OF_TARGET, target_hash
 from server.audit.service import note
@@ -62,7 +63,7 @@ class AnimateApiOptions:
         max_clip_bytes, max_clip_s: of a driver's clip.
         max_seconds, max_fps: of a result made of templates.
         max_templates: in a sequence.
-        uploads_at_once: requests read at the same time.
+        uploads_at_once, uploads_each: requests read at the same time, and of these, of one person or address.
         burst, refill_s: jobs that one address may start at once, and the seconds after which one more.
         sweep_interval_s: how often what has expired is deleted.
         generator: its name.
@@ -78,6 +79,7 @@ class AnimateApiOptions:
     max_fps: float = 30.0
     max_templates: int = 8
     uploads_at_once: int = 3
+    uploads_each: int = 1
     burst: float = 20
     refill_s: float = 10.0
     sweep_interval_s: float = 60.0
@@ -102,7 +104,7 @@ class AnimateApi:
         self._library = Library(data_dir / "templates")
         self._jobs = AnimationJobs(data_dir / "animations", self.options.jobs, kept=[OF_TARGET])
         self._limiter = RateLimiter(self.options.burst, 1 / self.options.refill_s)
-        self._reading = 0
+        self._reading = Slots(self.options.uploads_at_once, self.options.uploads_each)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Put the handlers into an application."""
@@ -135,24 +137,12 @@ class AnimateApi:
         wait = self._limiter.take(client_address(request, self.options.forwarded_header))
         if wait > 0:
             raise error_of_status(429, {"Retry-After": str(math.ceil(wait)), "Connection": "close"})
-        if self._reading >= self.options.uploads_at_once:
-            raise _busy()
-        self._reading += 1
+        who = requester(request, self.options.forwarded_header)
         try:
-            job = await self._jobs.open("part")
-        except TooManyJobs:
-            raise _busy() from None
-        except OSError as error:
-            logger.error("no folder for an animation: %r", error)
-            raise error_of_status(507) from None
-        else:
-            try:
-                order = await self._order(request, job)
-            except BaseException:
-                await self._jobs.remove(job)
-                raise
-        finally:
-            self._reading -= 1
+            with self._reading.hold(who):
+                job, order = await self._read(request, who)
+        except (NoSlot, TooManyJobs) as error:
+            raise _busy(error.own) from None
         self._jobs.start(job, order)
         return web.json_response(
             _described(job),
@@ -214,6 +204,19 @@ class AnimateApi:
         return response
 
     # ------------------------------------------------------------ parts of create
+
+    async def _read(self, request: web.Request, who: str) -> tuple[Job, Order]:
+        """A job whose files are there, and what is to be made of them."""
+        try:
+            job = await self._jobs.open("part", who)
+        except OSError as error:
+            logger.error("no folder for an animation: %r", error)
+            raise error_of_status(507) from None
+        try:
+            return job, await self._order(request, job)
+        except BaseException:
+            await self._jobs.remove(job)
+            raise
 
     async def _order(self, request: web.Request, job: Job) -> Order:
         options = self.options
@@ -351,6 +354,8 @@ def _described(job: Job) -> dict[str, object]:
     return described
 
 
-def _busy() -> ApiError:
+def _busy(own: bool) -> ApiError:
+    if own:
+        return own_are_taken("Pictures for you, or for your address, are being made already; wait for them.")
     headers = {"Retry-After": "5", "Connection": "close"}
     return ApiError(503, "busy", "Other pictures are being made; try again shortly.", headers=headers)

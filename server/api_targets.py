@@ -25,6 +25,7 @@ from aiohttp import web
 from server.api_errors import ApiError, error_of_status
 from server.api_limits import RateLimiter, client_address
 from server.api_metrics import ApiMetrics
+from server.api_slots import NoSlot, Slots, own_are_taken, requester
 from server.api_upload import Upload, UploadedPhoto, UploadLimits, read_upload
 from server.audit.service import note
 from server.targets.decode import too_large
@@ -54,6 +55,7 @@ class TargetsApiOptions:
         upload: what an upload may be.
         concurrent_uploads: uploads read and prepared at the same time; each may hold all its photos in
             memory. Further ones are told to come again.
+        uploads_each: of these, of one person or address.
         upload_burst, upload_refill_s: uploads that one address may make at once, and the seconds after
             which it may make one more.
         sweep_interval_s: how often expired uploads are deleted.
@@ -62,6 +64,7 @@ class TargetsApiOptions:
 
     upload: UploadLimits = field(default_factory=UploadLimits)
     concurrent_uploads: int = 3
+    uploads_each: int = 1
     upload_burst: float = 20
     upload_refill_s: float = 30.0
     sweep_interval_s: float = 60.0
@@ -89,7 +92,7 @@ class TargetsApi:
         self._store = store
         self._pool = pool
         self._metrics = metrics
-        self._uploading = 0
+        self._uploading = Slots(self.options.concurrent_uploads, self.options.uploads_each)
         self._limiter = RateLimiter(self.options.upload_burst, 1 / self.options.upload_refill_s)
         self._thumbnails: OrderedDict[str, bytes] = OrderedDict()
 
@@ -154,21 +157,16 @@ class TargetsApi:
         wait = self._limiter.take(client_address(request, self.options.forwarded_header))
         if wait > 0:
             raise error_of_status(429, {"Retry-After": str(math.ceil(wait)), "Connection": "close"})
-        if self._uploading >= self.options.concurrent_uploads:
-            headers = {"Retry-After": "2", "Connection": "close"}
-            raise ApiError(
-                503, "busy", "Other photos are being prepared; try again shortly.", headers=headers
-            )
-        self._uploading += 1
         try:
-            upload = await read_upload(request, self.options.upload)
-            consent = self._consent(upload)
-            if not upload.photos:
-                raise ApiError(400, "no_photos", "Send at least one photo.")
-            record = await self._prepared(upload, consent)
-            note(request, "target.uploaded", target=record.id, detail=consent.statement)
-        finally:
-            self._uploading -= 1
+            with self._uploading.hold(requester(request, self.options.forwarded_header)):
+                upload = await read_upload(request, self.options.upload)
+                consent = self._consent(upload)
+                if not upload.photos:
+                    raise ApiError(400, "no_photos", "Send at least one photo.")
+                record = await self._prepared(upload, consent)
+                note(request, "target.uploaded", target=record.id, detail=consent.statement)
+        except NoSlot as error:
+            raise _busy(error.own) from None
         self._metrics.uploads.labels("created").inc()
         photos = [{"index": k, "file": photo.file, "ok": True} for k, photo in enumerate(upload.photos)]
         return web.json_response(
@@ -265,6 +263,15 @@ def _described(record: TargetRecord) -> dict[str, object]:
         return described | {"credit": record.credit, "licence": record.licence}
     expires = datetime.fromtimestamp(record.expires_at or 0.0, UTC)
     return described | {"expires_at": expires.isoformat(timespec="seconds").replace("+00:00", "Z")}
+
+
+def _busy(own: bool) -> ApiError:
+    if own:
+        return own_are_taken(
+            "Photos of yours, or from your address, are being prepared already; wait for them."
+        )
+    headers = {"Retry-After": "2", "Connection": "close"}
+    return ApiError(503, "busy", "Other photos are being prepared; try again shortly.", headers=headers)
 
 
 def _unknown() -> ApiError:

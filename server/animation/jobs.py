@@ -36,6 +36,7 @@ class JobLimits:
     Attributes:
         at_once: processes that run at the same time.
         waiting: jobs that may wait for them.
+        each: unfinished jobs of one owner.
         kept: results kept at the same time; the oldest go first.
         timeout_s: for one job, waiting not counted.
         ttl_s: how long a job is remembered once it is over, and its result kept.
@@ -43,6 +44,7 @@ class JobLimits:
 
     at_once: int = 1
     waiting: int = 8
+    each: int = 2
     kept: int = 64
     timeout_s: int = 120
     ttl_s: float = 3600.0
@@ -53,7 +55,15 @@ class JobUnknown(LookupError):
 
 
 class TooManyJobs(RuntimeError):
-    """As many jobs wait as may."""
+    """As many jobs wait as may.
+
+    Args:
+        own: as many of this owner's; others' would be taken.
+    """
+
+    def __init__(self, own: bool) -> None:
+        super().__init__()
+        self.own = own
 
 
 @dataclass
@@ -64,6 +74,7 @@ class Job:
         id: its capability: unguessable, never listed.
         folder: where its files lie; removed with it.
         result: the file, once ``state`` is ``finished``.
+        owner: who asked for it.
         stage, done, total: how far it is.
         error: code and sentence, once ``state`` is ``failed``.
         expires_at: seconds since the epoch; None until it is over.
@@ -72,6 +83,7 @@ class Job:
     id: str
     folder: Path
     result: Path
+    owner: str = field(default="", repr=False)
     state: State = "waiting"
     stage: str = ""
     done: int = 0
@@ -111,22 +123,26 @@ class AnimationJobs:
         self._jobs: dict[str, Job] = {}
         self._turn = asyncio.Semaphore(self.limits.at_once)
 
-    async def open(self, suffix: str) -> Job:
+    async def open(self, suffix: str, owner: str = "") -> Job:
         """A new job with a folder of its own, in which its files can be put; :meth:`start` or
         :meth:`remove` must follow.
 
         Args:
             suffix: of the result, without the dot.
+            owner: who asks for it: one cannot have all places.
 
         Raises:
-            TooManyJobs: as many wait as may.
+            TooManyJobs: as many wait as may, or as many of this owner's.
             OSError: the folder cannot be made.
         """
-        if sum(not job.over for job in self._jobs.values()) >= self.limits.at_once + self.limits.waiting:
-            raise TooManyJobs
+        unfinished = [job.owner for job in self._jobs.values() if not job.over]
+        if len(unfinished) >= self.limits.at_once + self.limits.waiting:
+            raise TooManyJobs(own=False)
+        if unfinished.count(owner) >= self.limits.each:
+            raise TooManyJobs(own=True)
         job_id = _PREFIX + secrets.token_urlsafe(24)
         folder = self._folder / job_id
-        job = Job(job_id, folder, folder / f"result.{suffix}")
+        job = Job(job_id, folder, folder / f"result.{suffix}", owner)
         self._jobs[job_id] = job
         try:
             await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)

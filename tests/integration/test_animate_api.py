@@ -94,8 +94,8 @@ async def over(client: TestClient, job: dict[str, Any]) -> list[tuple[str, dict[
     return events
 
 
-async def refused(client: TestClient, data: FormData) -> tuple[int, str]:
-    response = await client.post("/api/animate", data=data)
+async def refused(client: TestClient, data: Any, **headers: str) -> tuple[int, str]:
+    response = await client.post("/api/animate", data=data, headers=headers)
     body = await response.json()
     assert body["error"]["message"][-1] in ".?"
     return response.status, body["error"]["code"]
@@ -215,6 +215,31 @@ async def test_cancel_and_crowds(start: Start, tmp_path: Path) -> None:
     assert not list((tmp_path / "animations").iterdir())
     response = await client.post("/api/animate", data=form(target="kenji", templates="happy", **SHORT))
     assert (await over(client, await response.json()))[-1][0] == "finished"
+
+
+async def test_one_address_leaves_places_to_others(start: Start) -> None:
+    client = await start(forwarded_header="X-Real-IP")
+    going = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="clip"; filename="x"\r\n\r\nabc'
+        await going.wait()
+        yield b"\r\n--b--\r\n"
+
+    stalled = {"Content-Type": "multipart/form-data; boundary=b", "X-Real-IP": "1.1.1.1"}
+    first = asyncio.create_task(refused(client, slow(), **stalled))
+    await asyncio.sleep(0.1)
+    assert await refused(client, slow(), **stalled) == (429, "too_many_at_once")
+    going.set()
+    assert await first == (400, "bad_request")
+
+    async def order(address: str) -> int:
+        long = form(target="kenji", templates="happy", seconds="20", fps="30", size="512")
+        async with client.post("/api/animate", data=long, headers={"X-Real-IP": address}) as response:
+            return response.status
+
+    assert [await order("1.1.1.1") for _ in range(4)] == [202, 202, 429, 429]
+    assert await order("2.2.2.2") == 202
 
 
 async def test_results_expire_and_slow_jobs_end(start: Start, tmp_path: Path) -> None:

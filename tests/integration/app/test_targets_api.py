@@ -272,6 +272,30 @@ async def test_only_so_many_uploads_at_once(start: Start, photo: Image.Image) ->
     await upload(client, photo)
 
 
+async def test_who_is_slow_keeps_nobody_else_out(start: Start, photo: Image.Image) -> None:
+    client = await start(targets=TargetsApiOptions(forwarded_header="X-Forwarded-For"))
+    going = asyncio.Event()
+
+    async def slow():
+        yield b'--b\r\nContent-Disposition: form-data; name="photos"; filename="x"\r\n\r\nabc'
+        await going.wait()
+        yield b"\r\n--b--\r\n"
+
+    async def stalling() -> tuple[int, str]:
+        headers = {"Content-Type": "multipart/form-data; boundary=b", "X-Forwarded-For": "1.1.1.1"}
+        return await error_of(await client.post("/api/targets", data=slow(), headers=headers))
+
+    first = asyncio.create_task(stalling())
+    await asyncio.sleep(0.1)
+    assert [await stalling() for _ in range(2)] == [(429, "too_many_at_once")] * 2
+    headers = {"X-Forwarded-For": "2.2.2.2"}
+    other = await client.post("/api/targets", data=form(("a.jpg", encoded(photo))), headers=headers)
+    assert other.status == 201
+    going.set()
+    assert await first == (400, "consent_required")
+    assert await stalling() == (400, "consent_required"), "the place is free again"
+
+
 async def test_each_address_has_a_rate(start: Start) -> None:
     client = await start(
         targets=TargetsApiOptions(upload_burst=2, upload_refill_s=60, forwarded_header="X-Forwarded-For")
