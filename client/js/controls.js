@@ -1,4 +1,5 @@
-// The row of buttons of a call, and the keys that do the same.
+// The row of buttons of a call, and the keys that do the same. A button whose name changes with what it would do
+// has no aria-pressed beside: "Unmute, pressed" says the opposite of what holds.
 
 import { $, icon, make, setIcon, setText } from "./dom.js";
 import { directCall, remotes } from "./state.js";
@@ -80,7 +81,7 @@ export class Controls {
     const waiting = Object.values(state.outgoing).some(({ mode }) => mode === "direct");
     const { button, label } = this.buttons.get("direct");
     button.disabled = remotes(state).length === 0;
-    button.setAttribute("aria-pressed", String(Boolean(direct)));
+    button.classList.toggle("on", Boolean(direct));
     setText(label, t(direct ? "directHide" : waiting ? "directWaiting" : "directButton"));
     this.buttons.get("recalibrate").button.disabled = !state.me.camera;
   }
@@ -141,7 +142,6 @@ export class Controls {
   #toggle(action, off, icons, words) {
     const { button, label } = this.buttons.get(action);
     button.classList.toggle("off", off);
-    button.setAttribute("aria-pressed", String(off));
     setIcon(button, icons[off ? 1 : 0]);
     setText(label, t(words[off ? 1 : 0]));
     const key = button.getAttribute("aria-keyshortcuts");

@@ -67,7 +67,7 @@ export class Lobby {
     const live = this.media.live(kind);
     const words = kind === "camera" ? ["cameraOff", "cameraOn"] : ["mute", "unmute"];
     button.setAttribute("aria-label", t(words[device.on ? 0 : 1]));
-    button.setAttribute("aria-pressed", String(device.on));
+    button.classList.toggle("off", !device.on);
     setIcon(button, KINDS[kind].icon + (live ? "" : "-off"));
     if (kind === "camera") {
       const track = this.visible && live ? device.track : null;

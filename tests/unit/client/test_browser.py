@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,14 @@ async def _small_buttons(page: Page) -> list[str]:
     )
 
 
+async def _shown_as_off(page: Page, action: str, name: str) -> None:
+    """A button looks switched off and is named after what it would do: "pressed" would say the opposite."""
+    button = page.locator(f'[data-action="{action}"]')
+    await expect(button).to_have_accessible_name(name)
+    await expect(button).to_contain_class("off")
+    await expect(button).not_to_have_attribute("aria-pressed", re.compile(""))
+
+
 async def test_lobby(page: Page, server: ScriptedServer) -> None:
     """One can choose, be told what is missing, and join with keys alone; everything has a name."""
     await page.goto(server.url)
@@ -188,11 +197,16 @@ async def test_lobby(page: Page, server: ScriptedServer) -> None:
     await server.until_heard("media.set", camera=True, microphone=True)
     await server.until_heard("media.signal", channel="publish")
 
-    assert await _nameless(page) == []
     for width in (320, 768, 1200):
         await page.set_viewport_size({"width": width, "height": 800})
+        assert await _nameless(page) == []
         assert await _overflow(page) <= 0, width
         assert await _small_buttons(page) == []
+
+    await page.locator('[data-action="lobby-mute"]').click()
+    await _shown_as_off(page, "lobby-mute", "Unmute the microphone")
+    await server.until_heard("media.set", microphone=False)
+    await page.locator('[data-action="lobby-mute"]').click()
 
     await page.locator("#lobby-gallery input:checked").focus()
     await page.keyboard.press("ArrowRight")
@@ -221,9 +235,9 @@ async def test_call(page: Page, server: ScriptedServer) -> None:
     await expect(page.locator('[data-role="notice"]')).to_have_text("Generated picture")
     await server.until_heard("media.signal", channel="subscribe", peer="ada")
 
-    assert await _nameless(page) == []
     for width, height in ((320, 640), (640, 360), (1200, 800)):
         await page.set_viewport_size({"width": width, "height": height})
+        assert await _nameless(page) == []
         assert await _overflow(page) <= 0, width
         await expect(page.locator('[data-action="leave"]')).to_be_in_viewport()
         assert await _small_buttons(page) == []
@@ -232,7 +246,8 @@ async def test_call(page: Page, server: ScriptedServer) -> None:
     await server.until_heard("media.set", microphone=False, camera=True)
     await page.keyboard.press("v")
     await server.until_heard("media.set", microphone=False, camera=False)
-    await expect(page.locator('#controls [data-action="camera"]')).to_have_attribute("aria-pressed", "true")
+    await _shown_as_off(page, "mute", "Unmute")
+    await _shown_as_off(page, "camera", "Camera on")
 
     await page.keyboard.press("c")
     await expect(page.locator('[data-role="chat-input"]')).to_be_focused()
@@ -470,9 +485,9 @@ async def test_animate_view_asks_for_no_camera_and_fits(page: Page, server: Scri
     await page.goto(f"{server.url}#animate")
     await expect(page.locator("#animate-gallery input:checked")).to_have_count(1)
     await expect(page.locator(".expression")).to_have_count(len(TEMPLATES))
-    assert await _nameless(page) == []
     for width in (320, 768, 1200):
         await page.set_viewport_size({"width": width, "height": 800})
+        assert await _nameless(page) == []
         assert await _overflow(page) <= 0, width
         assert await _small_buttons(page) == []
     await page.locator('[data-expression="happy"]').focus()
