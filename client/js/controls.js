@@ -3,6 +3,7 @@
 
 import { $, icon, make, setIcon, setText } from "./dom.js";
 import { directCall, remotes } from "./state.js";
+import { local } from "./storage.js";
 import { t } from "./strings.js";
 
 // In the order they stand. `key` is the keyboard shortcut; `rare` ones stand apart on wide screens.
@@ -61,9 +62,18 @@ export class Controls {
     }
     this.badge = make("span", { class: "badge", "aria-hidden": "true", hidden: true });
     $(".disc", this.buttons.get("chat").button).append(this.badge);
+    // Speech input types what it hears, and hands tremble: single keys can be switched off (WCAG 2.2, 2.1.4).
+    this.keysOn = $("#keys-on");
+    this.keysOn.checked = local.get("keys", true);
+    this.keysOn.addEventListener("change", () => local.set("keys", this.keysOn.checked));
     $("#help-keys").append(
       ...HELP.flatMap(([key, words]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, t(words))]),
     );
+  }
+
+  /** Which action a key press asks for, unless this person has switched the keys off. */
+  actionOf(event, dialogOpen) {
+    return this.keysOn.checked ? actionOfKey(event, dialogOpen) : null;
   }
 
   /** Follow the state; `media` tells what the person wants, also while a device is missing. */

@@ -4,7 +4,7 @@ import { AnimateView } from "./animate.js";
 import { CallView } from "./call.js";
 import { Chat } from "./chat.js";
 import { Controller } from "./controller.js";
-import { actionOfKey, Controls } from "./controls.js";
+import { Controls } from "./controls.js";
 import { DirectDialogs } from "./direct.js";
 import { $, copyLink, onAction, openDialog, setText, toast, wireDialogs } from "./dom.js";
 import { Lobby } from "./lobby.js";
@@ -257,7 +257,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (store.state.phase !== "room" && event.key !== "?") return;
-  const action = actionOfKey(event, dialogOpen);
+  const action = controls.actionOf(event, dialogOpen);
   const number = /^reaction-(\d)$/.exec(action)?.[1];
   if (number) {
     event.preventDefault();

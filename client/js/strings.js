@@ -317,6 +317,7 @@ const ENGLISH = {
   helpTitle: "How this works",
   helpText: "Your camera picture goes to the server, which finds your face and makes the chosen target move as you do. Others receive that generated picture and your voice, never your camera. If your face is lost or anything fails, they see the target at rest. Recalibrate while looking straight ahead if the target's head sits askew.",
   shortcuts: "Keyboard shortcuts",
+  keysOn: "Use single keys as shortcuts",
   keyMute: "Mute or unmute",
   keyCamera: "Camera on or off",
   keyTarget: "Change face",

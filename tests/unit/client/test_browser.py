@@ -296,6 +296,34 @@ async def test_refused_microphone_is_not_said_to_be_on(page: Page, server: Scrip
     await expect(page.locator(".toast")).to_contain_text("Camera off")
 
 
+async def test_keys_can_be_switched_off(page: Page, server: ScriptedServer) -> None:
+    """Also for the next visits; Escape still closes what is open."""
+    await page.goto(f"{server.url}?room=r&name=Me&target=face-2&join=1")
+    await server.start_call()
+    await server.until_heard("media.set", microphone=True, camera=True)
+    await page.keyboard.press("?")
+    await page.get_by_role("checkbox", name="Use single keys").uncheck()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#help-dialog")).to_be_hidden()
+    await page.reload()
+    await server.until_heard("media.set", microphone=True, camera=True)
+    server.heard.clear()
+    for key in ("m", "v", "1", "?", "c"):
+        await page.keyboard.press(key)
+    await expect(page.locator("#help-dialog")).to_be_hidden()
+    await expect(page.locator("#chat")).to_be_hidden()
+    await expect(page.locator(".toast")).to_have_count(0)
+    await page.locator('#controls [data-action="chat"]').click()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#chat")).to_be_hidden()
+
+    await page.locator('[data-action="help"]').click()
+    await page.get_by_role("checkbox", name="Use single keys").check()
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("v")
+    await server.until_heard("media.set", microphone=True, camera=False)
+
+
 async def test_reload_resumes(page: Page, server: ScriptedServer) -> None:
     await page.goto(f"{server.url}?room=r&name=Me&target=face-2&join=1")
     await server.until_heard("room.join", room="r")
