@@ -38,9 +38,12 @@ export async function claimTab(memory, locks = globalThis.navigator?.locks) {
 function hold(memory, locks) {
   if (!locks) return Promise.resolve(true);
   const key = memory.get("tab") ?? newKey(memory);
+  const patience = new AbortController(); // AbortSignal.timeout() came to browsers later than locks
+  const timer = setTimeout(() => patience.abort(), CLAIM_MS);
   return new Promise((resolve) => {
     locks
-      .request(`understudy.${key}`, { signal: AbortSignal.timeout(CLAIM_MS) }, () => {
+      .request(`understudy.${key}`, { signal: patience.signal }, () => {
+        clearTimeout(timer);
         resolve(true);
         return new Promise(() => {});
       })
