@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from server.api_errors import add_security_headers
 from server.api_page import Page as PageFiles
@@ -476,6 +476,37 @@ async def test_photos_on_their_way_stay_as_they_are(page: Page, server: Scripted
     server.judged.set()
     await expect(page.locator("#upload-dialog")).to_be_hidden()
     await server.until_heard("target.select", target="own")
+
+
+# A browser that knows no popovers: to its styles it is said in the test.
+NO_POPOVERS = """
+delete HTMLElement.prototype.showPopover;
+document.addEventListener("readystatechange", () => {
+  for (const element of document.querySelectorAll("[popover]")) element.removeAttribute("popover");
+});
+"""
+
+
+async def test_browsers_without_popovers(page: Page, server: ScriptedServer) -> None:
+    """The reactions lie over nothing, and the button that would open them is not there; the keys work."""
+
+    async def without_popovers(route: Route) -> None:
+        response = await route.fetch()
+        text = await response.text()
+        await route.fulfill(response=response, body=text.replace(":popover-open", ":unknown"))
+
+    await page.route("**/*.css", without_popovers)
+    await page.add_init_script(NO_POPOVERS)
+    await page.goto(f"{server.url}?room=r&name=Me&target=face-2&join=1")
+    await server.start_call()
+    await expect(page.locator("#reaction-list button")).to_have_count(len(TEMPLATES))
+    await expect(page.locator("#reactions")).to_be_hidden()
+    await expect(page.locator('#controls [data-action="react"]')).to_be_hidden()
+    await expect(page.locator('#controls [data-action="chat"]')).to_be_visible()
+    await _generate(page, server)
+    await expect(page.locator("#self-note")).not_to_contain_text("Preparing")
+    await page.keyboard.press("1")
+    await server.until_heard("media.react", template="happy")
 
 
 # What of the call's screen lies under a notice; behind a panel that covers the screen nothing does.
