@@ -2,6 +2,7 @@
 
 import { $, copyLink, make, onAction, setIcon, setText } from "./dom.js";
 import { Meter } from "./meter.js";
+import { hasWebRtc } from "./peer.js";
 import { roomFromInput, roomLink } from "./roomname.js";
 import { selfSentence } from "./state.js";
 import { local, tab } from "./storage.js";
@@ -17,6 +18,9 @@ export class Lobby {
     this.preview = $('video[data-role="preview"]');
     this.meter = new Meter((value) => this.#level(value));
     this.visible = false;
+    this.canCall = hasWebRtc(); // without it the lobby says so, and asks for no camera
+    $('[data-action="join"]').disabled = !this.canCall;
+    $(".devices").hidden = !this.canCall;
     $("#lobby-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#join();
@@ -54,7 +58,7 @@ export class Lobby {
       for (const kind of Object.keys(KINDS)) this.deviceChanged(kind);
     }
     if (!visible) return;
-    const said = selfSentence(state);
+    const said = this.canCall ? selfSentence(state) : { key: "noWebRtc" };
     setText($("#mirror-wait"), said ? t(said.key, said.values) : "");
     $("#mirror-wait").hidden = !said;
     this.self.classList.toggle("flowing", state.sessions.publish?.state === "connected");

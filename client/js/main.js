@@ -280,7 +280,7 @@ let connected = false;
 
 /** Ask for the devices and open the line, once: not for somebody who came to bring a photo to life. */
 function connect() {
-  if (connected) return;
+  if (connected || !lobby.canCall) return;
   connected = true;
   media.start();
   signaling.connect(lobby.name() || t("guest"));
@@ -305,7 +305,7 @@ async function start() {
     tab.set("target", target); // a reload goes on with it
     store.dispatch({ type: "local/me", target });
   }
-  if (going || rejoin || address.join) join({ room, name: name || t("guest") });
+  if (lobby.canCall && (going || rejoin || address.join)) join({ room, name: name || t("guest") });
   if (document.body.dataset.view !== "animate") connect();
   await Promise.all([chooser.load(), templates.load()]);
 }

@@ -15,6 +15,11 @@ const DIRECTIONS = {
   direct: { video: "sendrecv", audio: "sendrecv" },
 };
 
+/** Whether this browser can hold media sessions: some have no WebRTC, in others it is switched off. */
+export function hasWebRtc() {
+  return Boolean(globalThis.RTCPeerConnection);
+}
+
 /** VP8 first, then the rest as the browser likes them: the worker encodes VP8 four times faster than H264. */
 export function preferVp8(codecs) {
   const isVp8 = (codec) => codec.mimeType.toLowerCase() === "video/vp8";

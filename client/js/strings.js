@@ -44,6 +44,7 @@ const ENGLISH = {
   joining: "Joining…",
   joinFine: "Your camera picture goes to this server, which turns it into the chosen face. It is not recorded.",
   guest: "Guest",
+  noWebRtc: "This browser cannot make video calls: it has no WebRTC, or it is switched off. Open this page in a current Chrome, Edge, Firefox or Safari.",
 
   // Camera and microphone
   camera_denied: "The browser may not use the camera. Allow it in the address bar, then turn the camera on. You can join without: others see the face at rest.",

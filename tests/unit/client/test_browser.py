@@ -478,6 +478,28 @@ async def test_photos_on_their_way_stay_as_they_are(page: Page, server: Scripted
     await server.until_heard("target.select", target="own")
 
 
+async def test_browsers_without_webrtc(page: Page, server: ScriptedServer) -> None:
+    """It is said at the start; nothing is joined, no camera is asked for, and photos can be brought to life."""
+    await page.add_init_script(
+        "delete window.RTCPeerConnection;"
+        "navigator.mediaDevices.getUserMedia = () => { throw new Error('asked for the camera'); };"
+    )
+    await page.goto(f"{server.url}?room=r&name=Me&target=face-2&join=1")
+    await expect(page.locator("#mirror-wait")).to_contain_text("cannot make video calls")
+    await expect(page.locator("body")).to_have_attribute("data-state", "lobby")
+    await expect(page.locator('[data-action="join"]')).to_be_disabled()
+    await expect(page.locator("#camera-select")).to_be_hidden()
+    assert await _nameless(page) == []
+    for width in (320, 768, 1200):
+        await page.set_viewport_size({"width": width, "height": 800})
+        assert await _overflow(page) <= 0, width
+    await page.locator('a[href="#animate"]').click()
+    await expect(page.locator("#animate-title")).to_be_visible()
+    await page.locator('a[href="#lobby"]').click()
+    await expect(page.locator("#mirror-wait")).to_contain_text("cannot make video calls")
+    assert server.heard == []
+
+
 # A browser that knows no popovers: to its styles it is said in the test.
 NO_POPOVERS = """
 delete HTMLElement.prototype.showPopover;
