@@ -11,6 +11,7 @@ DELETE /api/animate/<id>            cancel it, or forget its result (204)
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import math
@@ -49,6 +50,8 @@ _CONTENT_TYPES: Final[Mapping[str, str]] = {
 _FIELDS: Final = frozenset({"seconds", "fps", "intensity", "play", "size", "whole"})
 _STATEMENT_CHARACTERS: Final = 2000
 _KNOWN_FIELDS: Final = _FIELDS | {"target", "templates", "format", "consent", "consent_text"}
+#: What says that the disk, or this user's share of it, has no room left.
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _EVENT_PAUSE_S: Final = 0.1
 _HEARTBEAT_S: Final = 15.0
 
@@ -214,8 +217,11 @@ class AnimateApi:
             raise error_of_status(507) from None
         try:
             return job, await self._order(request, job)
-        except BaseException:
+        except BaseException as error:
             await self._jobs.remove(job)
+            if isinstance(error, OSError) and error.errno in _FULL:
+                logger.error("no room for what an animation is made of: %r", error)
+                raise error_of_status(507, {"Connection": "close"}) from None
             raise
 
     async def _order(self, request: web.Request, job: Job) -> Order:

@@ -44,6 +44,9 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "Origin-Agent-Cluster": "?1",
 }
 
+#: Counted in the metrics, never sent: the client went before it was answered (nginx' own code).
+CLIENT_GONE: Final = 499
+
 _CODES: Final[Mapping[int, tuple[str, str]]] = {
     400: ("bad_request", "The request cannot be understood."),
     403: ("forbidden", "This is not allowed."),
@@ -112,7 +115,13 @@ async def json_errors(request: web.Request, handler: Handler) -> web.StreamRespo
             raise
         kept = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
         return error_of_status(error.status, kept).response()
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ConnectionError) and (
+            request.transport is None or request.transport.is_closing()
+        ):
+            # Who sent this has gone: no fault, and nobody is there for the answer. A traceback for each would
+            # let strangers fill the log.
+            return web.Response(status=CLIENT_GONE)
         # The address is not logged: the id of an upload in it is a capability.
         resource = request.match_info.route.resource
         logger.exception("%s %s failed", request.method, resource.canonical if resource else "?")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +21,7 @@ from models.animation.animator import Animator
 from models.mesh_warp import MeshWarpGenerator
 from models.templates.library import Library
 from models.templates.timeline import Timeline
+from server import api_upload
 from server.animation.encode import writing
 from server.animation.jobs import JobLimits
 from server.api_animate import AnimateApiOptions
@@ -199,6 +201,27 @@ async def test_what_turns_out_to_be_wrong_fails_with_a_code(start: Start, tmp_pa
         assert events[-1][1]["error"]["code"] == code
         assert not list((tmp_path / "animations" / job["id"]).iterdir())
         assert (await client.get(f"/api/animate/{job['id']}/result")).status == 409
+
+
+@pytest.mark.parametrize("part", ["clip", "photo", "target"])
+async def test_a_full_disk(
+    part: str, start: Start, photo: bytes, clip: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, *_: object) -> int:
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+    sent = {
+        "clip": form(target="kenji", clip=clip),
+        "photo": form(photo=photo, templates="happy", **CONSENT),
+        "target": form(target="kenji", templates="happy"),
+    }
+    client = await start()
+    monkeypatch.setattr(api_upload, "open", lambda *_: Full(), raising=False)
+    monkeypatch.setattr(Path, "write_bytes", lambda *_: Full().write())
+    monkeypatch.setattr(Path, "write_text", lambda *_: Full().write())
+    assert await refused(client, sent[part]) == (507, "insufficient_storage")
+    assert not list((tmp_path / "animations").iterdir())
 
 
 async def test_cancel_and_crowds(start: Start, tmp_path: Path) -> None:

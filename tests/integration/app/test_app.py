@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from server.api_metrics import merge_expositions
@@ -102,6 +102,33 @@ async def test_a_failure_inside_is_not_told(start: Start, monkeypatch: pytest.Mo
     assert await response.json() == {
         "error": {"code": "internal", "message": "Something went wrong on the server."}
     }
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("route", ["/api/targets", "/api/animate"])
+async def test_who_goes_in_the_middle_of_an_upload_is_no_fault(
+    route: str, length: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Tests' own servers cancel handlers whose clients have gone; the service's does not.
+    runner = web.AppRunner(build_app(AppConfig(data_dir=tmp_path)), **RUNNER_OPTIONS)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    head = f"POST {route} HTTP/1.1\r\nHost: {host}:{port}\r\n{length}\r\n"
+    part = '--b\r\nContent-Disposition: form-data; name="photos"; filename="x"\r\n\r\nabc'
+    body = f"{len(part):x}\r\n{part}\r\n" if "chunked" in length else part
+    counted = f'understudy_http_requests_total{{method="POST",route="{route}",status="499"}} 1.0'
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+        writer.write(f"{head}Content-Type: multipart/form-data; boundary=b\r\n\r\n{body}".encode())
+        await asyncio.sleep(0.1)
+        writer.transport.abort()
+        async with ClientSession(f"http://{host}:{port}") as http, asyncio.timeout(10):
+            while counted not in await (await http.get("/metrics")).text():
+                await asyncio.sleep(0.05)
+    finally:
+        await runner.cleanup()
+    assert [record for record in caplog.records if record.levelname == "ERROR" or record.exc_info] == []
 
 
 async def test_health_and_readiness(start: Start) -> None:
