@@ -52,7 +52,8 @@ class AppConfig:
         generator: name of the generator; told to the page.
         room_capacity: terminals in a room; told to the page.
         worker_metrics_urls: where media workers serve their metrics.
-        ready: whether a call could be taken now (a media worker is registered and has room).
+        ready: whether this can serve: a media worker is there that stays. One that is full counts, for those in
+            calls and the page are served all the same; one that drains does not.
         trouble: why calls cannot be taken now for all that, as a sentence; None: nothing is wrong.
         registries: further metrics of this process.
         access: keys, and who may ask what.
@@ -157,7 +158,7 @@ class _Status:
         return web.json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
     async def ready(self, request: web.Request) -> web.Response:
-        """GET /readyz: a call could be taken now."""
+        """GET /readyz: calls are served here, though all places may be taken."""
         trouble = None if self._trouble is None else self._trouble()
         if trouble is not None:
             raise ApiError(503, "unavailable", trouble)

@@ -25,13 +25,13 @@ def compose(settings: Settings, *, needs_worker: bool) -> web.Application:
 
     Args:
         settings: all settings; ``worker_secret`` and, for the worker's metrics, ``metrics_port`` are set.
-        needs_worker: whether the service is ready only once a media worker is registered.
+        needs_worker: whether the service is ready only while a media worker is registered and not draining.
     """
     registry = CollectorRegistry()
     signaling: Signaling
 
     def worker_is_there() -> bool:
-        return signaling.workers > 0
+        return signaling.has_lasting_worker
 
     metrics_urls: Sequence[str] = ()
     if settings.metrics_port is not None:

@@ -98,6 +98,11 @@ class Signaling:
         """Media workers connected now."""
         return len(self.switchboard.state.worker_by_connection)
 
+    @property
+    def has_lasting_worker(self) -> bool:
+        """Whether a media worker is connected that is not draining; it may be full."""
+        return any(not worker.draining for worker in self.switchboard.state.worker_by_connection.values())
+
     # ------------------------------------------------------------ HTTP
 
     async def terminal_endpoint(self, request: web.Request) -> web.StreamResponse:

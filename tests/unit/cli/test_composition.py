@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from server.composition import compose, signaling_config
 from server.settings import Settings
+from signaling.app import SIGNALING
 from signaling.protocol import IceServer
 
 SERVER = Path(__file__).parents[3] / "server"
@@ -52,9 +54,11 @@ async def test_page_is_told_what_it_shows(tmp_path: Path) -> None:
     assert config["room_capacity"] == 5
 
 
-async def test_service_is_ready_once_a_worker_is_registered(tmp_path: Path) -> None:
+async def test_service_is_ready_while_a_worker_is_there_that_stays(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, worker_secret="hush")
-    async with TestClient(TestServer(compose(settings, needs_worker=True))) as client:
+    app = compose(settings, needs_worker=True)
+    known = app[SIGNALING].switchboard.state.workers
+    async with TestClient(TestServer(app)) as client:
         assert (await client.get("/readyz")).status == 503
         async with client.ws_connect("/worker") as worker:
             await worker.send_json(
@@ -62,4 +66,11 @@ async def test_service_is_ready_once_a_worker_is_registered(tmp_path: Path) -> N
             )
             assert (await worker.receive_json(timeout=5))["type"] == "worker.welcome"
             assert (await client.get("/readyz")).status == 200
+            for load, draining, status in ((1.0, False, 200), (0.0, True, 503), (0.0, False, 200)):
+                told = {"type": "worker.load", "drivers": 0, "load": load, "draining": draining}
+                await worker.send_json(told)
+                async with asyncio.timeout(5):
+                    while (known["w"].load, known["w"].draining) != (load, draining):
+                        await asyncio.sleep(0.01)
+                assert (await client.get("/readyz")).status == status, told
         assert (await client.get("/healthz")).status == 200
