@@ -52,8 +52,8 @@ class AppConfig:
         generator: name of the generator; told to the page.
         room_capacity: terminals in a room; told to the page.
         worker_metrics_urls: where media workers serve their metrics.
-        ready: whether this can serve: a media worker is there that stays. One that is full counts, for those in
-            calls and the page are served all the same; one that drains does not.
+        ready: whether this serves calls: a media worker is there that stays. One that is full counts, for
+            those in calls and the page are served all the same; one that drains does not.
         trouble: why calls cannot be taken now for all that, as a sentence; None: nothing is wrong.
         registries: further metrics of this process.
         access: keys, and who may ask what.
