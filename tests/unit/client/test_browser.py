@@ -479,7 +479,7 @@ async def test_photos_on_their_way_stay_as_they_are(page: Page, server: Scripted
 
 
 async def test_browsers_without_webrtc(page: Page, server: ScriptedServer) -> None:
-    """It is said at the start; nothing is joined, no camera is asked for, and photos can be brought to life."""
+    """It is said at the start; nothing is joined, no camera asked for, and photos can be brought to life."""
     await page.add_init_script(
         "delete window.RTCPeerConnection;"
         "navigator.mediaDevices.getUserMedia = () => { throw new Error('asked for the camera'); };"
