@@ -62,17 +62,22 @@ class SupervisedProcess:
         return process.pid if process is not None and process.returncode is None else None
 
     async def run(self) -> None:
-        """Start the child, and again each time it ends; for ever, until cancelled."""
+        """Start the child, and again each time it ends or cannot be started; for ever, until cancelled."""
         pause = self._first_pause
         while True:
             started = time.monotonic()
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command, env=self._environment, stdin=asyncio.subprocess.PIPE
-            )
-            code = await self._process.wait()
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command, env=self._environment, stdin=asyncio.subprocess.PIPE
+                )
+            except (OSError, RuntimeError) as error:
+                # Too many processes, threads (a RuntimeError) or open files, too little memory: it may pass.
+                happened = f"cannot be started ({error})"
+            else:
+                happened = f"ended {_ending(await self._process.wait())}"
             if time.monotonic() - started >= self._steady:
                 pause = self._first_pause
-            logger.error("%s ended %s; starting it again in %.1f s.", self.name, _ending(code), pause)
+            logger.error("%s %s; starting it again in %.1f s.", self.name, happened, pause)
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._longest_pause)
             self.restarts += 1

@@ -313,6 +313,8 @@ class InferenceClient:
         while True:
             await asyncio.sleep(_TICK_S)
             for held in list(self._drivers.values()):
+                if held.cameras is None and self._host.ready:
+                    self._connect(held)
                 self._look(held)
             self._forget_stills()
 
@@ -325,11 +327,20 @@ class InferenceClient:
     def _up(self) -> None:
         for held in list(self._drivers.values()):
             if held.cameras is None:
-                held.view.process_back(time.monotonic())
-                try:
-                    held.connect(self._host, self._receive)
-                except OSError:
-                    logger.exception("A driver cannot be connected to the inference process")
+                self._connect(held)
+
+    def _connect(self, held: Slot) -> None:
+        """Connect a driver to the process that serves; if that fails, :meth:`_watch` tries again."""
+        held.view.process_back(time.monotonic())
+        try:
+            held.connect(self._host, self._receive)
+        except OSError as error:
+            held.disconnect()  # of two mailboxes one may be there
+            if not held.connect_failed:  # it is tried many times a second, and said once
+                logger.error("A driver cannot be connected to the inference process: %s", error)
+            held.connect_failed = True
+        else:
+            held.connect_failed = False
 
     def _down(self) -> None:
         metrics.INFERENCE_RESTARTS.inc()

@@ -57,6 +57,9 @@ class _Child:
         gentle: load at low priority.
         loop: that listens to it.
         on_report: called with the child at each of its reports, and when it has hung up.
+
+    Raises:
+        OSError: there are too many processes or open files, or too little memory; nothing was started.
     """
 
     def __init__(
@@ -82,15 +85,21 @@ class _Child:
         command = [sys.executable, *PROCESS, json.dumps(arguments)]
         # A pipe as standard input: its end tells the process that its parent is gone. Started from the event
         # loop's thread, since a process may be bound to the life of the thread that started it.
-        self.process = subprocess.Popen(
-            [*command, str(theirs.fileno())],
-            stdin=subprocess.PIPE,
-            pass_fds=(theirs.fileno(),),
-            env=_ALLOCATION | os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-        )
-        theirs.close()
         self._loop = loop
-        loop.add_reader(self.channel.fileno(), self._read)
+        try:
+            loop.add_reader(self.channel.fileno(), self._read)
+            self.process = subprocess.Popen(
+                [*command, str(theirs.fileno())],
+                stdin=subprocess.PIPE,
+                pass_fds=(theirs.fileno(),),
+                env=_ALLOCATION | os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+            )
+        except OSError:
+            loop.remove_reader(self.channel.fileno())
+            self.channel.close()
+            raise
+        finally:
+            theirs.close()
 
     @property
     def ready(self) -> bool:
@@ -196,7 +205,7 @@ class InferenceHost:
         """Start a process and wait until it serves.
 
         Raises:
-            InferenceUnavailable: it does not serve within a minute, or ends before it does.
+            InferenceUnavailable: it cannot be started, ends early, or does not serve within a minute.
         """
         self.loop = asyncio.get_running_loop()
         self._first = self.loop.create_future()
@@ -250,9 +259,21 @@ class InferenceHost:
                 child.reason = child.reason or f"silent for {child.silent(now):.1f} s"
                 self._bury(child)
         if now >= self._next_start and self._one_is_missing(now):
-            self._next_start = now + _FIRST_PAUSE_S
-            gentle = self._serving is not None
+            self._start_another(now)
+
+    def _start_another(self, now: float) -> None:
+        """Start a process; if that fails, :meth:`_tick` tries again after a pause."""
+        self._next_start = now + _FIRST_PAUSE_S
+        gentle = self._serving is not None
+        try:
             self._others.append(_Child(self._settings, gentle, self.loop, self._heard_from))
+        except OSError as error:
+            self.trouble = f"it cannot be started: {error}"
+            self._failures += 1
+            pause = self._pause()
+            self._next_start = now + pause
+            logger.error("No inference process can be started, trying again in %.2f s: %s", pause, error)
+            self._give_up_if_hopeless()
 
     def _one_is_missing(self, now: float) -> bool:
         if self._others:
@@ -288,12 +309,12 @@ class InferenceHost:
         self.trouble = child.reason or "it ended"
         steady = child is self._serving and now - self._serving_since > _STEADY_S
         self._failures = 0 if steady else self._failures + 1
-        pause = min(_FIRST_PAUSE_S * 2 ** max(0, self._failures - 1), _LONGEST_PAUSE_S)
+        pause = self._pause()
         self._next_start = now + (0.0 if steady else pause)
         if child is not self._serving:
             self._others.remove(child)
             logger.error("An inference process is gone before it served: %s", self.trouble)
-            self._give_up_if_hopeless(child)
+            self._give_up_if_hopeless(child.said_why)
             return
         self._serving = None
         self.restarts += 1
@@ -307,8 +328,12 @@ class InferenceHost:
         if standby is not None:
             self._promote(standby)
 
-    def _give_up_if_hopeless(self, child: _Child) -> None:
+    def _pause(self) -> float:
+        """Seconds until the next start, the longer the more have failed."""
+        return min(_FIRST_PAUSE_S * 2 ** max(0, self._failures - 1), _LONGEST_PAUSE_S)
+
+    def _give_up_if_hopeless(self, said_why: bool = False) -> None:
         """Before anything was ever served: end the start if the process itself said why it cannot go on."""
-        hopeless = child.said_why or self._failures >= _GIVE_UP
+        hopeless = said_why or self._failures >= _GIVE_UP
         if hopeless and self._first is not None and not self._first.done():
             self._first.set_exception(InferenceUnavailable(self.trouble))

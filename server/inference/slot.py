@@ -60,6 +60,7 @@ class Slot:
         self.pictures: FrameReader | None = None
         self.told: DriverState | None = None
         self.last_submitted: float | None = None
+        self.connect_failed = False  # when it was tried last
         self._loop: asyncio.AbstractEventLoop | None = None
         self._picture_bytes = picture_bytes
         self._sequence = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -18,6 +20,7 @@ import pytest
 
 from server.inference.client import InferenceClient
 from server.inference.host import InferenceUnavailable
+from server.inference.slot import Slot
 from server.targets.store import TargetStore
 from tests.integration.inference.trial import NO_FACE, ROOT, Trial, rgb, state_is
 
@@ -85,6 +88,25 @@ async def test_both_killed_at_once_and_again_the_call_goes_on(trial: Trial) -> N
     await trial.feed(5, until=state_is("restarting"))
     await trial.live(seconds=40)
     assert client.restarts >= restarts + 2
+
+
+async def test_a_driver_that_cannot_be_connected_at_once_is_later(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, fails = Slot.connect, iter([True] * 5)
+
+    def connecting(slot: Slot, *arguments: Any) -> None:
+        if next(fails, False):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        connect(slot, *arguments)
+
+    await trial.live()
+    await until(lambda: trial.client.standby_pid is not None)
+    monkeypatch.setattr(Slot, "connect", connecting)
+    kill(trial.client.pid)
+    await trial.feed(10, until=state_is("restarting"))
+    await trial.live()
+    assert not next(fails, False)
 
 
 async def test_a_stand_by_that_dies_is_replaced_and_nobody_notices(trial: Trial) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -10,8 +11,10 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pytest
 
 from server.supervision import SupervisedProcess
 
@@ -71,6 +74,29 @@ async def test_pauses_grow_while_the_child_keeps_dying() -> None:
     await eventually(lambda: child.restarts >= 4)
     assert time.monotonic() - began >= 0.05 + 0.1 + 0.2 + 0.4
     running.cancel()
+
+
+@pytest.mark.parametrize(
+    "error", [BlockingIOError(errno.EAGAIN, "no process"), RuntimeError("can't start new thread")]
+)
+async def test_a_child_that_cannot_be_started_is_started_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    start, fails = asyncio.create_subprocess_exec, iter([True] * 3)
+
+    async def starting(*command: str, **options: Any) -> asyncio.subprocess.Process:
+        if next(fails, False):
+            raise error
+        return await start(*command, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", starting)
+    child = SupervisedProcess("child", ["sleep", "60"], os.environ, first_pause=0.01)
+    running = asyncio.create_task(child.run())
+    await eventually(lambda: child.pid or running.done())
+    assert not running.done()
+    assert caplog.text.count(f"cannot be started ({error})") == 3
+    running.cancel()
+    await child.stop(deadline=5)
 
 
 async def test_a_child_that_does_not_heed_is_killed_after_the_deadline() -> None:
