@@ -42,6 +42,16 @@ def test_generators_are_timed_by_batch() -> None:
     assert peak_gflops(Name.TORCH, seconds=0.05) > 1
 
 
+def test_the_peak_is_that_of_the_precision() -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is optional: pip install 'understudy[openvino]'")
+    from models.marionette.openvino_runtime import int8_is_fast
+
+    if not int8_is_fast():
+        pytest.skip("this CPU has no units for 8-bit integers")
+    single, whole = (peak_gflops(name, seconds=0.5) for name in (Name.OPENVINO_F32, Name.OPENVINO_INT8))
+    assert whole > 1.5 * single
+
+
 def test_what_a_target_holds_is_counted_once() -> None:
     whole = np.zeros((4, 4), np.float32)
     assert held_bytes({"whole": whole, "part": whole[1:], "again": [whole]}) == 64
