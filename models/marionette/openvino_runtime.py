@@ -13,7 +13,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["OpenVinoRuntime", "Precision", "bf16_is_fast", "int8_is_fast"]
 
 Precision = Literal["int8", "bf16", "f32"]
+_CPU_INFO: Final = Path("/proc/cpuinfo")
+#: What multiplies 8-bit integers and adds the products up in one instruction, by Linux' names: VNNI and AMX.
+_INT8_UNITS: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def bf16_is_fast() -> bool:
@@ -40,18 +44,29 @@ def bf16_is_fast() -> bool:
 
 
 def int8_is_fast() -> bool:
-    """Whether OpenVINO computes in 8 bits on this CPU.
+    """Whether this CPU has units for 8-bit integers; where that cannot be read it has none.
+
+    OpenVINO says of every CPU that it can compute in 8 bits: without such units, in more instructions.
 
     Raises:
         ImportError: OpenVINO is not installed.
     """
-    return _can("INT8")
+    return _can("INT8") and not _INT8_UNITS.isdisjoint(_cpu_flags())
 
 
 def _can(precision: str) -> bool:
     from models.marionette.silent_openvino import openvino
 
     return precision in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _cpu_flags() -> set[str]:
+    """What Linux says that this CPU can do; elsewhere nothing."""
+    try:
+        lines = _CPU_INFO.read_text().splitlines()
+    except OSError:
+        return set()
+    return set(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
 
 
 @dataclass(frozen=True)

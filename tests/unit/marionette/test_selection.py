@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from models.marionette.generator import MarionetteGenerator
 from models.marionette.network import MarionetteNetwork, NetworkConfig
 from models.marionette.torch_runtime import TorchRuntime
 from models.marionette.weights import NetworkWeights, weights_of
+from server.bench import networks
 
 
 class Pretended(TorchRuntime):
@@ -100,9 +102,34 @@ def test_8_bits_are_tried_where_ranges_were_measured(
     weights: NetworkWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(openvino_runtime, "_can", lambda precision: precision in ("INT8", "BF16"))
+    monkeypatch.setattr(openvino_runtime, "_cpu_flags", lambda: {"avx2", "avx_vnni"})
     assert selection._faster(weights) == ["openvino-bf16"]
     measured = weights._replace(ranges={"decoder.add": np.zeros((2, 4), np.float32)})
     assert selection._faster(measured) == ["openvino-int8", "openvino-bf16"]
+
+
+@pytest.mark.parametrize(
+    ("cpu", "fast"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512_vnni\n\nprocessor\t: 1\nflags\t\t: fpu\n", True),
+        ("flags\t\t: fpu amx_bf16 amx_int8\n", True),
+        ("vmx flags\t: avx_vnni\nflags\t\t: fpu avx2 avx512f avx512_bf16\n", False),
+        ("Features\t: fp asimd evtstrm\n", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_8_bits_are_fast_where_the_cpu_has_units_for_them(
+    cpu: str | None, fast: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cpuinfo"
+    if cpu is not None:
+        file.write_text(cpu)
+    monkeypatch.setattr(openvino_runtime, "_CPU_INFO", file)
+    monkeypatch.setattr(openvino_runtime, "_can", lambda precision: True)
+    assert openvino_runtime.int8_is_fast() is fast
+    monkeypatch.setattr(networks, "installed", list)
+    assert (networks.usual() is networks.Name.OPENVINO_INT8) is fast
 
 
 @pytest.mark.parametrize(("gpu", "chosen"), [(Pretended, "cuda"), (Wrong, "openvino-f32")])
