@@ -37,7 +37,6 @@ class Driver:
         on_slot: Callable[[], None],
     ) -> None:
         self.update = update
-        self.stale = False
         self.publisher: Session | None = None
         self.microphone = Microphone()
         self.microphone.on = update.microphone
@@ -68,7 +67,6 @@ class Driver:
     def change(self, update: DriverUpdate) -> None:
         """Take the terminal's new state."""
         before, self.update = self.update, update
-        self.stale = False
         self.microphone.on = update.microphone
         if self._open:
             if update.target != before.target:
