@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import errno
 import io
-import json
+import logging
 import os
 import re
 import secrets
@@ -22,20 +22,46 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
-CROP_SIZE: Final = 512
+from server.targets.folder import (
+    CROP_SIZE,
+    LANDMARKS,
+    Consent,
+    PreparedTarget,
+    TargetRecord,
+    TargetUnknown,
+    TargetUnreadable,
+    checked,
+    gallery_order,
+    read_crop,
+    read_record,
+    read_target,
+    write_target,
+)
+
+logger = logging.getLogger(__name__)
+
+__all__ = [
+    "CROP_SIZE",
+    "DEFAULT_GALLERY",
+    "LANDMARKS",
+    "Consent",
+    "PreparedTarget",
+    "StorageFull",
+    "TargetProtected",
+    "TargetRecord",
+    "TargetStore",
+    "TargetUnknown",
+    "is_upload_id",
+]
+
 THUMBNAIL_SIZE: Final = 256
-LANDMARKS: Final = 478
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _UPLOAD_PREFIX = "t_"
@@ -47,70 +73,12 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 DEFAULT_GALLERY: Final = Path(__file__).resolve().parent.parent / "gallery" / "targets"
 
 
-class TargetUnknown(LookupError):
-    """No such target, or no longer: the id is malformed, was never given out, deleted or has expired."""
-
-
 class TargetProtected(PermissionError):
     """A built-in target cannot be deleted."""
 
 
 class StorageFull(OSError):
     """There is no room for another target; nothing of it was left behind."""
-
-
-@dataclass(frozen=True)
-class Consent:
-    """The statement that an uploader ticked.
-
-    Attributes:
-        statement: its words, as they were shown.
-        given_at: when, in seconds since the epoch.
-    """
-
-    statement: str
-    given_at: float
-
-
-@dataclass(frozen=True)
-class TargetRecord:
-    """What is known of a target beside its pictures.
-
-    Attributes:
-        id: fixed and readable for a built-in target, an unguessable capability for an upload.
-        name: for people.
-        built_in: shipped with the package; never expires, cannot be deleted.
-        photos: number of crops, 1 to 8.
-        credit, licence: of the picture, shown beside built-in targets.
-        created_at, expires_at: seconds since the epoch; None for built-in targets.
-        consent: the uploader's statement; None for built-in targets.
-    """
-
-    id: str
-    name: str
-    built_in: bool
-    photos: int
-    credit: str = ""
-    licence: str = ""
-    created_at: float | None = None
-    expires_at: float | None = None
-    consent: Consent | None = None
-
-
-@dataclass(frozen=True)
-class PreparedTarget:
-    """A target as a generator takes it.
-
-    Attributes:
-        id, name: as in :class:`TargetRecord`.
-        images: ``[K, 512, 512, 3]`` uint8 RGB crops of one person.
-        landmarks: ``[K, 478, 3]`` float32, pixels of the crop.
-    """
-
-    id: str
-    name: str
-    images: NDArray[np.uint8]
-    landmarks: NDArray[np.float32]
 
 
 def is_upload_id(target_id: str) -> bool:
@@ -148,8 +116,8 @@ class TargetStore:
         self._clock = clock
         shipped = [path.parent for path in gallery_dir.glob("*/target.json")]
         self._built_in = {
-            folder.name: _read_record(folder, folder.name, built_in=True)
-            for folder in sorted(shipped, key=_gallery_order)
+            folder.name: read_record(folder, folder.name, built_in=True)
+            for folder in sorted(shipped, key=gallery_order)
         }
 
     # ------------------------------------------------------------ reading
@@ -170,7 +138,7 @@ class TargetStore:
             return self._built_in[target_id]
         if not target_id.startswith(_UPLOAD_PREFIX):
             raise TargetUnknown(target_id)
-        record = _read_record(self._uploads / target_id, target_id, built_in=False)
+        record = read_record(self._uploads / target_id, target_id, built_in=False)
         if record.expires_at is None or record.expires_at <= self._clock():
             raise TargetUnknown(target_id)
         return record
@@ -182,16 +150,7 @@ class TargetStore:
             TargetUnknown: there is none by that id.
         """
         record = self.record(target_id)
-        folder = self._folder(record)
-        try:
-            images = np.stack([_read_crop(folder, k) for k in range(record.photos)])
-            landmarks = load_tensors((folder / "landmarks.safetensors").read_bytes())["landmarks"]
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
-            # Deleted between the two reads, or damaged: either way there is no such target to use.
-            raise TargetUnknown(target_id) from error
-        if landmarks.shape != (record.photos, LANDMARKS, 3):
-            raise TargetUnknown(target_id)
-        return PreparedTarget(record.id, record.name, images, landmarks.astype(np.float32, copy=False))
+        return read_target(self._folder(record), record)
 
     def thumbnail(self, target_id: str) -> bytes:
         """The first crop as a 256x256 WebP (about 20 ms; not for an event loop).
@@ -201,7 +160,7 @@ class TargetStore:
         """
         record = self.record(target_id)
         try:
-            image = Image.fromarray(_read_crop(self._folder(record), 0))
+            image = Image.fromarray(read_crop(self._folder(record), 0))
         except (OSError, ValueError) as error:
             raise TargetUnknown(target_id) from error
         small = image.resize((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -231,7 +190,7 @@ class TargetStore:
             StorageFull: the disk, the quota or the number of kept uploads is used up.
             ValueError: shapes that do not fit.
         """
-        crops, points = _checked(images, landmarks)
+        crops, points = checked(images, landmarks)
         now = self._clock()
         target_id = _UPLOAD_PREFIX + secrets.token_urlsafe(24)
         record = TargetRecord(
@@ -260,7 +219,7 @@ class TargetStore:
         """
         if not is_upload_id(record.id):
             raise ValueError("This is no upload's id.")
-        crops, points = _checked(images, landmarks)
+        crops, points = checked(images, landmarks)
         self._remove(self._uploads / record.id)
         self._keep(record, crops, points)
 
@@ -271,10 +230,7 @@ class TargetStore:
             self._uploads.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._require_room()
             staging.mkdir(mode=0o700)
-            for k, crop in enumerate(crops):
-                _write(staging / f"photo-{k}.png", _png(crop))
-            _write(staging / "landmarks.safetensors", save_tensors({"landmarks": points}))
-            _write(staging / "target.json", _record_json(record))
+            write_target(staging, record, crops, points)
             staging.rename(self._uploads / record.id)
         except OSError as error:
             shutil.rmtree(staging, ignore_errors=True)
@@ -304,7 +260,7 @@ class TargetStore:
 
     def sweep(self) -> int:
         """Delete expired and damaged uploads and what an interrupted write or delete left; their number."""
-        swept = 0
+        swept = unreadable = 0
         now = self._clock()
         for folder in self._upload_folders(hidden=True):
             if folder.name.startswith(_STAGING_PREFIX):
@@ -318,8 +274,12 @@ class TargetStore:
                 continue
             try:
                 self.record(folder.name)
+            except TargetUnreadable:
+                unreadable += 1
             except TargetUnknown:
                 swept += self._remove(folder)
+        if unreadable:
+            logger.warning("Uploads that cannot be read at the moment, and are kept: %d", unreadable)
         return swept
 
     def uploads(self) -> int:
@@ -357,72 +317,3 @@ class TargetStore:
             return False
         shutil.rmtree(trash, ignore_errors=True)
         return True
-
-
-def _checked(
-    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
-    landmarks: Sequence[NDArray[np.float32]] | NDArray[np.float32],
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    crops = np.asarray(images)
-    points = np.ascontiguousarray(landmarks, dtype=np.float32)
-    if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (CROP_SIZE, CROP_SIZE, 3):
-        raise ValueError(f"Crops must be [K, {CROP_SIZE}, {CROP_SIZE}, 3] uint8, not {crops.shape}.")
-    if points.shape != (len(crops), LANDMARKS, 3) or not np.isfinite(points).all():
-        raise ValueError(f"Landmarks must be finite, [{len(crops)}, {LANDMARKS}, 3], not {points.shape}.")
-    if len(crops) == 0:
-        raise ValueError("A target needs at least one photo.")
-    return crops, points
-
-
-def _png(crop: NDArray[np.uint8]) -> bytes:
-    encoded = io.BytesIO()
-    Image.fromarray(crop).save(encoded, "PNG", compress_level=3)
-    return encoded.getvalue()
-
-
-def _read_crop(folder: Path, k: int) -> NDArray[np.uint8]:
-    path = folder / f"photo-{k}.png"
-    if not path.exists():
-        path = path.with_suffix(".webp")
-    with Image.open(path, formats=("PNG", "WEBP")) as image:
-        crop = np.asarray(image.convert("RGB"))
-    if crop.shape != (CROP_SIZE, CROP_SIZE, 3):
-        raise ValueError(f"{path.name} is {crop.shape}")
-    return crop
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that only the service's user may read, down to the disk."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _record_json(record: TargetRecord) -> bytes:
-    fields = {key: value for key, value in asdict(record).items() if key not in ("id", "built_in")}
-    return json.dumps(fields, indent=2).encode()
-
-
-def _gallery_order(folder: Path) -> tuple[float, str]:
-    return float(json.loads((folder / "target.json").read_bytes()).get("order", 1000)), folder.name
-
-
-def _read_record(folder: Path, target_id: str, *, built_in: bool) -> TargetRecord:
-    try:
-        fields = json.loads((folder / "target.json").read_bytes())
-        consent = fields.get("consent")
-        return TargetRecord(
-            id=target_id,
-            name=str(fields["name"]),
-            built_in=built_in,
-            photos=int(fields["photos"]),
-            credit=str(fields.get("credit", "")),
-            licence=str(fields.get("licence", "")),
-            created_at=fields.get("created_at"),
-            expires_at=fields.get("expires_at"),
-            consent=Consent(**consent) if consent else None,
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TargetUnknown(target_id) from error

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from server.targets import StorageFull, TargetProtected, TargetStore, TargetUnknown
-from server.targets import store as store_module
+from server.targets import folder as folder_module
 
 from .conftest import CONSENT, Clock, crops
 
@@ -80,15 +80,38 @@ def test_expiry_hides_at_once_and_the_sweep_deletes(store: TargetStore, tmp_path
     assert store.load(young.id).name == "young"
 
 
-def test_sweep_removes_damaged_targets_and_remains(store: TargetStore, tmp_path: Path, clock: Clock) -> None:
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_sweep_removes_damaged_targets_and_remains(
+    store: TargetStore, tmp_path: Path, clock: Clock, content: str
+) -> None:
     record = store.save(*crops(), name="x", consent=CONSENT)
-    (tmp_path / "targets" / record.id / "target.json").write_text("{")
+    (tmp_path / "targets" / record.id / "target.json").write_text(content)
+    (tmp_path / "targets" / "t_empty").mkdir()
     for name in (".staging-new", ".staging-old", ".trash-1"):
         (tmp_path / "targets" / name).mkdir()
     os.utime(tmp_path / "targets" / ".staging-old", (clock.now - 4000, clock.now - 4000))
     os.utime(tmp_path / "targets" / ".staging-new", (clock.now, clock.now))
-    assert store.sweep() == 1
+    assert store.sweep() == 2
     assert left_behind(tmp_path) == [".staging-new"]
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.EACCES])
+def test_what_cannot_be_read_at_the_moment_is_kept(
+    store: TargetStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    record = store.save(*crops(), name="x", consent=CONSENT)
+
+    def failing(path: Path) -> bytes:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr(Path, "read_bytes", failing)
+        assert store.sweep() == 0
+        with pytest.raises(TargetUnknown):
+            store.record(record.id)
+    assert "at the moment, and are kept: 1" in caplog.text
+    assert record.id not in caplog.text, "an id is a capability"
+    assert store.record(record.id) == record
 
 
 @pytest.mark.parametrize("damage", ["photo-0.png", "landmarks.safetensors"])
@@ -127,7 +150,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     store: TargetStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, fails_at: int
 ) -> None:
     writes = 0
-    write = store_module._write
+    write = folder_module._write
 
     def failing(path: Path, content: bytes) -> None:
         nonlocal writes
@@ -137,7 +160,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
             raise OSError(code, os.strerror(code))
         write(path, content)
 
-    monkeypatch.setattr(store_module, "_write", failing)
+    monkeypatch.setattr(folder_module, "_write", failing)
     with pytest.raises(StorageFull):
         store.save(*crops(1), name="x", consent=CONSENT)
     assert left_behind(tmp_path) == []
