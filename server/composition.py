@@ -85,7 +85,6 @@ def signaling_config(settings: Settings) -> SignalingConfig:
         turn_ttl_s=settings.turn_ttl_s,
         join_key=settings.join_key.get_secret_value(),
         own_host_only=is_local_only(settings),
-        metrics_secret=settings.metrics_secret.get_secret_value(),
         allowed_origins=tuple(settings.allowed_origins),
         forwarded_header=settings.forwarded_header,
         connections_per_address=settings.connections_per_address,

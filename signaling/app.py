@@ -1,4 +1,4 @@
-"""The aiohttp application of signaling: WebSockets for terminals and workers, health, metrics."""
+"""Signaling in an aiohttp application: WebSockets for terminals and workers, and the time that passes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from typing import Any, Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from signaling.admission import may_read_metrics
 from signaling.config import SignalingConfig
 from signaling.connection import Connection, Socket
 from signaling.effects import Tally
@@ -117,27 +115,6 @@ class Signaling:
         if "Origin" in request.headers:
             return self._turned_away("origin", 403, "This is for media workers, not for pages.")
         return await self._admit(request, self._serve_worker)
-
-    async def health(self, request: web.Request) -> web.Response:
-        """``/healthz``: the process answers."""
-        return web.json_response({"status": "ok"})
-
-    async def readiness(self, request: web.Request) -> web.Response:
-        """``/readyz``: new terminals are taken. Text and direct calls need no worker."""
-        body: dict[str, Any] = {"status": "ok", "workers": self.workers}
-        if self.shutting_down:
-            body["status"] = "shutting_down"
-        elif self.log.trouble is not None:
-            body |= {"status": "unavailable", "reason": self.log.trouble}
-        return web.json_response(body, status=200 if body["status"] == "ok" else 503)
-
-    async def metrics(self, request: web.Request) -> web.Response:
-        """``/metrics``: in Prometheus' text format."""
-        if not may_read_metrics(self.config.metrics_secret, request.remote, request.headers):
-            return self._turned_away("metrics", 401, "This needs the metrics secret as a bearer token.")
-        return web.Response(
-            body=generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
 
     async def lifespan(self, app: web.Application) -> Any:
         """Lets time pass for the state machine while the application runs (an aiohttp cleanup context)."""
@@ -289,13 +266,3 @@ def setup_signaling(
     app.cleanup_ctx.append(signaling.lifespan)
     app.on_shutdown.append(signaling.shut_down)
     return signaling
-
-
-def create_app(config: SignalingConfig, registry: CollectorRegistry | None = None) -> web.Application:
-    """Signaling by itself: also ``/healthz``, ``/readyz`` and ``/metrics``."""
-    app = web.Application()
-    signaling = setup_signaling(app, config, registry)
-    app.router.add_get("/healthz", signaling.health)
-    app.router.add_get("/readyz", signaling.readiness)
-    app.router.add_get("/metrics", signaling.metrics)
-    return app

@@ -35,7 +35,6 @@ class SignalingConfig:
     join_key: str = field(default="", repr=False)  # signs join tokens; empty: open to whoever reaches it
     own_host_only: bool = False  # terminals must have reached it as localhost
     connections_per_token: int = 16  # at once, with one join token
-    metrics_secret: str = field(default="", repr=False)  # empty: /metrics is for this machine alone
     worker_secret: str = field(default="", repr=False)  # empty: no worker is taken
     redis_url: str = field(default="", repr=False)  # joins this node with others; empty: it is alone
     worker_silence_s: float = 8.0  # a worker that sends nothing for this long is given up

@@ -132,12 +132,17 @@ async def test_who_goes_in_the_middle_of_an_upload_is_no_fault(
 
 
 async def test_health_and_readiness(start: Start) -> None:
-    ready = False
-    client = await start(ready=lambda: ready)
+    ready, trouble = False, None
+    client = await start(ready=lambda: ready, trouble=lambda: trouble)
     assert (await client.get("/healthz")).status == 200
     assert (await client.get("/readyz")).status == 503
     ready = True
     assert (await client.get("/readyz")).status == 200
+    trouble = "The log is out of reach."
+    response = await client.get("/readyz")
+    assert response.status == 503
+    assert (await response.json())["error"]["message"] == trouble
+    assert (await client.get("/healthz")).status == 200
 
 
 async def test_what_the_page_is_told(start: Start) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from signaling.app import SIGNALING, Signaling, create_app
+from signaling.app import Signaling, setup_signaling
 from signaling.config import SignalingConfig
 from signaling.replication.records import dump_state
 from tests.integration.cluster.redis_server import RedisServer
@@ -37,11 +38,12 @@ async def join(redis: RedisServer) -> AsyncIterator[Join]:
 
     async def start(**settings: Any) -> House:
         config = SignalingConfig(**{"worker_secret": SECRET, "redis_url": redis.url, **settings})
-        app = create_app(config)
+        app = web.Application()
+        signaling = setup_signaling(app, config)
         client: TestClient = TestClient(TestServer(app))
         clients.append(client)
         await client.start_server()
-        return House(client, app[SIGNALING])
+        return House(client, signaling)
 
     yield start
     for client in clients:

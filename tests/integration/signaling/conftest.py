@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from signaling.app import SIGNALING, create_app
+from signaling.app import setup_signaling
 from signaling.config import SignalingConfig
 from tests.integration.signaling.harness import SECRET, House
 
@@ -21,11 +21,12 @@ async def start() -> AsyncIterator[Start]:
     clients: list[TestClient] = []
 
     async def begin(**settings: Any) -> House:
-        app: web.Application = create_app(SignalingConfig(**{"worker_secret": SECRET, **settings}))
+        app = web.Application()
+        signaling = setup_signaling(app, SignalingConfig(**{"worker_secret": SECRET, **settings}))
         client = TestClient(TestServer(app))
         clients.append(client)
         await client.start_server()
-        return House(client, app[SIGNALING])
+        return House(client, signaling)
 
     yield begin
     for client in clients:

@@ -17,7 +17,7 @@ from server.media.aiortc_peer import AiortcPeerFactory
 from server.media.mends.vp8_encoder import bounds_for
 from server.media.service import Limits
 from server.worker import RefusedError, Worker, WorkerSettings
-from signaling.app import create_app
+from signaling.app import setup_signaling
 from signaling.config import SignalingConfig
 from tests.integration.media.harness import (
     GENERATED,
@@ -50,7 +50,8 @@ class Server:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        app = create_app(SignalingConfig(worker_secret=SECRET, worker_grace_s=10, tick_s=0.05))
+        app = web.Application()
+        setup_signaling(app, SignalingConfig(worker_secret=SECRET, worker_grace_s=10, tick_s=0.05))
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
