@@ -7,6 +7,7 @@ candidates is kept from it too: with all candidates trimmed, ICE would fail befo
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Final
 
 from aiortc.sdp import MediaDescription, SessionDescription
@@ -39,12 +40,15 @@ def trimmed_offer(sdp: str) -> str:
 def is_usable_candidate(candidate: str) -> bool:
     """Whether a candidate (``candidate:...``) is UDP, of component 1, and has an address, not a name."""
     fields = candidate.split()
-    return (
-        len(fields) >= 8
-        and fields[1] == "1"
-        and fields[2].lower() == "udp"
-        and not fields[4].lower().endswith(".local")
-    )
+    return len(fields) >= 8 and fields[1] == "1" and fields[2].lower() == "udp" and _is_address(fields[4])
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def read_offer(sdp: str) -> list[MediaDescription]:

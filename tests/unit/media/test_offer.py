@@ -53,6 +53,8 @@ async def test_anything_else_is_refused() -> None:
     "candidate",
     [
         "candidate:1 1 UDP 2122252543 0a1b2c3d-aaaa-bbbb-cccc-0123456789ab.local 50000 typ host",
+        "candidate:1 1 UDP 2122252543 turn.example.org 50000 typ host",
+        "candidate:1 1 UDP 2122252543 localhost 50000 typ host",
         "candidate:1 1 TCP 1518280447 192.0.2.7 9 typ host tcptype active",
         "candidate:1 2 UDP 2122252543 192.0.2.7 50000 typ host",
         "candidate:",
@@ -63,6 +65,7 @@ async def test_anything_else_is_refused() -> None:
 def test_candidates_that_cannot_be_used_are_known(candidate: str) -> None:
     assert not is_usable_candidate(candidate)
     assert is_usable_candidate(HOST)
+    assert is_usable_candidate(HOST.replace("192.0.2.7", "2001:db8::7"))
 
 
 def test_candidates_are_bounded_and_never_end() -> None:
