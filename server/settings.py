@@ -193,7 +193,8 @@ class Settings(BaseSettings):
     worker_secret: SecretStr = Field(
         SecretStr(""),
         examples=["a long random word"],
-        description="Secret that workers and signaling share; `understudy serve` makes its own.",
+        description="Secret that workers and signaling share, at least 16 characters: who has it is sent "
+        "people's cameras. `understudy serve` makes its own.",
     )
     redis_url: SecretStr = Field(
         SecretStr(""),
@@ -267,7 +268,7 @@ class Settings(BaseSettings):
         90.0, gt=0, le=3650, description="Entries of the audit log are deleted after this long (days)."
     )
 
-    @field_validator("join_key", "api_key", "metrics_secret", "turn_secret")
+    @field_validator("join_key", "api_key", "metrics_secret", "turn_secret", "worker_secret")
     @classmethod
     def _hard_to_guess(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         least = MIN_KEY_BYTES if info.field_name == "join_key" else 16

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient
 from signaling.app import Signaling
 from signaling.protocol import SERVER_MESSAGE, WORKER_COMMAND, decode
 
-SECRET = "between us"
+SECRET = "between us, and nobody else"
 WAIT_S = 10.0
 
 

@@ -26,7 +26,7 @@ from server.serve import free_port
 from signaling import protocol
 from tests.integration.media.harness import until
 
-SECRET = "between us"
+SECRET = "between us, and nobody else"
 FPS = 15
 
 

@@ -16,7 +16,7 @@ from signaling.tokens import mint
 JOIN_KEY = "join-key-" + "k" * 32
 API_KEY = "api-key-of-the-backend"
 METRICS_SECRET = "metrics-secret-of-prometheus"
-WORKER_SECRET = "worker-secret"
+WORKER_SECRET = "worker-secret-of-signaling"
 
 Start = Callable[..., Awaitable[TestClient]]
 

@@ -196,7 +196,7 @@ async def test_one_token_serves_so_many_at_once(guarded: TestClient) -> None:
 WORKER_EXAMPLES = {name: json.loads(example) for name, example in entries("Worker to server")}
 
 
-@pytest.mark.parametrize("secret", ["", "worker-secreu", "worker-secret ", JOIN_KEY, API_KEY])
+@pytest.mark.parametrize("secret", ["", WORKER_SECRET[:-1], WORKER_SECRET + " ", JOIN_KEY, API_KEY])
 async def test_no_worker_message_is_taken_without_the_secret(guarded: TestClient, secret: str) -> None:
     for name, example in WORKER_EXAMPLES.items():
         async with guarded.ws_connect("/worker") as socket:

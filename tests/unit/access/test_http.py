@@ -194,7 +194,7 @@ def run(*arguments: str, **environment: str) -> Any:
 
 @pytest.mark.parametrize("command", ["serve", "signaling"])
 def test_serving_everybody_unasked_does_not_start(command: str) -> None:
-    result = run(command, "--host", "0.0.0.0", "--port", "0", WORKER_SECRET="s")
+    result = run(command, "--host", "0.0.0.0", "--port", "0", WORKER_SECRET="s" * 16)
     assert isinstance(result.exception, UserError)
     assert "anybody could enter" in str(result.exception)
 
@@ -222,8 +222,8 @@ def test_workers_are_not_given_what_lets_people_in(monkeypatch: pytest.MonkeyPat
     given = {"join_key": JOIN_KEY, "api_key": API_KEY, "metrics_secret": "m" * 20}
     for name, value in given.items():
         monkeypatch.setenv(f"UNDERSTUDY_{name.upper()}", value)
-    environment = worker_environment(Settings(**given, worker_secret="w"))
+    environment = worker_environment(Settings(**given, worker_secret="w" * 16))
     assert environment["PATH"]
-    assert environment["UNDERSTUDY_WORKER_SECRET"] == "w"
+    assert environment["UNDERSTUDY_WORKER_SECRET"] == "w" * 16
     for text in environment.values():
         assert not {JOIN_KEY, API_KEY, "m" * 20} & {text}

@@ -32,13 +32,13 @@ def test_signaling_gets_its_part() -> None:
         ring_timeout_s=7,
         room_capacity=3,
         ice_servers=[IceServer(urls=["stun:a.example:1"])],
-        worker_secret="hush",
+        worker_secret="hush" * 4,
         allowed_origins=["https://a.example"],
         forwarded_header="X-Forwarded-For",
     )
     config = signaling_config(settings)
     assert (config.heartbeat_s, config.resume_s, config.ring_timeout_s) == (1.5, 12, 7)
-    assert (config.room_capacity, config.worker_secret) == (3, "hush")
+    assert (config.room_capacity, config.worker_secret) == (3, "hush" * 4)
     assert config.ice_servers[0].urls == ["stun:a.example:1"]
     assert config.allowed_origins == ("https://a.example",)
     assert config.forwarded_header == "X-Forwarded-For"
@@ -55,14 +55,14 @@ async def test_page_is_told_what_it_shows(tmp_path: Path) -> None:
 
 
 async def test_service_is_ready_while_a_worker_is_there_that_stays(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, worker_secret="hush")
+    settings = Settings(data_dir=tmp_path, worker_secret="hush" * 4)
     app = compose(settings, needs_worker=True)
     known = app[SIGNALING].switchboard.state.workers
     async with TestClient(TestServer(app)) as client:
         assert (await client.get("/readyz")).status == 503
         async with client.ws_connect("/worker") as worker:
             await worker.send_json(
-                {"type": "worker.hello", "worker": "w", "secret": "hush", "capacity": 1, "instance": "i"}
+                {"type": "worker.hello", "worker": "w", "secret": "hush" * 4, "capacity": 1, "instance": "i"}
             )
             assert (await worker.receive_json(timeout=5))["type"] == "worker.welcome"
             assert (await client.get("/readyz")).status == 200

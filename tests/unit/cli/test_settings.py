@@ -74,6 +74,7 @@ def test_unknown_keys_name_their_origin_and_the_nearest_setting(tmp_path: Path) 
         ("allowed_origins", "example.org", "no origin"),
         ("signaling_url", "http://example.org", "pattern"),
         ("resume_s", "nan", "less than or equal"),
+        ("worker_secret", "w" * 15, "at least 16 characters"),
     ],
 )
 def test_bad_values_name_key_origin_and_reason(name: str, value: str, says: str) -> None:
@@ -85,7 +86,7 @@ def test_bad_values_name_key_origin_and_reason(name: str, value: str, says: str)
 def test_secrets_are_never_repeated() -> None:
     found = problems(environ={"UNDERSTUDY_ICE_SERVERS": '[{"urls": 3, "credential": "hush"}]'})
     assert "hush" not in "".join(found)
-    settings = load_settings(environ={"UNDERSTUDY_WORKER_SECRET": "hush"}).settings
+    settings = load_settings(environ={"UNDERSTUDY_WORKER_SECRET": "hush" * 4}).settings
     assert "hush" not in repr(settings)
     assert shown("worker_secret", settings.worker_secret) == "(hidden)"
 
@@ -110,7 +111,7 @@ def test_ice_servers_may_be_urls_or_tables() -> None:
 def test_a_child_process_gets_the_same_settings() -> None:
     given = {
         "UNDERSTUDY_ICE_SERVERS": '["stun:a.example:1"]',
-        "UNDERSTUDY_WORKER_SECRET": "hush",
+        "UNDERSTUDY_WORKER_SECRET": "hush" * 4,
         "UNDERSTUDY_CAPACITY": "7",
         "UNDERSTUDY_MARK_ENABLED": "no",
         "UNDERSTUDY_ALLOWED_ORIGINS": "https://a.example,https://b.example:8443",
