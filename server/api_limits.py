@@ -11,6 +11,8 @@ from typing import Final
 
 from aiohttp import web
 
+from signaling import admission
+
 _ADDRESSES_KEPT: Final = 10_000
 #: What was sent must be taken, by a client that reads or by its network, within this long.
 UNREAD_LIMIT_S: Final = 30.0
@@ -21,15 +23,9 @@ def client_address(request: web.Request, forwarded_header: str | None = None) ->
 
     Args:
         request: the request.
-        forwarded_header: behind a reverse proxy of one's own, the header it appends the address to that
-            it saw. Only the last entry is the proxy's; those before it the client may have written.
+        forwarded_header: see :func:`signaling.admission.client_address`.
     """
-    if forwarded_header:
-        forwarded = ",".join(request.headers.getall(forwarded_header, []))
-        hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
-        if hops:
-            return hops[-1]
-    return request.remote or "unknown"
+    return admission.client_address(request.remote, request.headers, forwarded_header)
 
 
 class RateLimiter:

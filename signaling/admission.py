@@ -6,7 +6,11 @@ import hmac
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from multidict import MultiMapping  # what aiohttp gives headers in
 
 #: What proxies write the client's address into.
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
@@ -149,6 +153,24 @@ def is_own_host(host: str) -> bool:
 def is_local_request(remote: str | None, headers: Mapping[str, str]) -> bool:
     """Whether a program on this machine asks, and not through a proxy."""
     return remote is not None and is_loopback(remote) and not any(name in headers for name in _FORWARDED)
+
+
+def client_address(remote: str | None, headers: MultiMapping[str], forwarded_header: str | None) -> str:
+    """The address that a request comes from, as the operator's own proxy says if there is one.
+
+    Args:
+        remote: the other end of the connection.
+        headers: of the request.
+        forwarded_header: behind a reverse proxy of one's own, the header it appends the address to that
+            it saw: to the last line of that name or, as HAProxy does, in a line of its own. Only the last
+            entry is the proxy's; those before it the client may have written.
+    """
+    if forwarded_header:
+        forwarded = ",".join(headers.getall(forwarded_header, []))
+        hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
+        if hops:
+            return hops[-1]
+    return remote or "unknown"
 
 
 def bearer(headers: Mapping[str, str]) -> str | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from signaling.admission import AddressLimit, is_own_host, origin_allowed
+from signaling.admission import AddressLimit, client_address, is_own_host, origin_allowed
 from signaling.config import SignalingConfig
 from signaling.grants import NO_TOKEN, Admission, Grant
 from signaling.protocol import Hello
 from signaling.tokens import TokenDenied, verify
+
+if TYPE_CHECKING:
+    from multidict import MultiMapping
 
 
 class Bearer(Protocol):
@@ -46,14 +48,9 @@ class Gate:
             return "host", "Without join tokens this serves localhost alone."
         return None
 
-    def address(self, remote: str | None, headers: Mapping[str, str]) -> str:
+    def address(self, remote: str | None, headers: MultiMapping[str]) -> str:
         """Where a request comes from, as the operator's own proxy says if there is one."""
-        if self._config.forwarded_header is not None:
-            # The last entry is the nearest proxy's own; those before it anybody could have written.
-            last = headers.get(self._config.forwarded_header, "").rpartition(",")[2].strip()
-            if last:
-                return last
-        return remote or "unknown"
+        return client_address(remote, headers, self._config.forwarded_header)
 
     def enter(self, address: str, now: float) -> bool:
         """Whether one more connection of the address may open; if so, it counts until :meth:`leave`."""

@@ -284,6 +284,11 @@ async def test_behind_a_proxy_the_client_address_counts(start: Start) -> None:
     await house.connect(headers={"X-Forwarded-For": "spoofed, 10.0.0.2"})
     with pytest.raises(WSServerHandshakeError):
         await house.connect(headers={"X-Forwarded-For": "other, 10.0.0.1"})
+    # HAProxy appends a line of its own to those that the client may have written.
+    lines = [("X-Forwarded-For", "spoofed"), ("X-Forwarded-For", "10.0.0.3")]
+    await house.connect(headers=lines)
+    with pytest.raises(WSServerHandshakeError):
+        await house.connect(headers=[("X-Forwarded-For", "other"), *lines[1:]])
 
 
 async def test_a_fault_of_the_program_is_an_error_to_one(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
-from signaling.admission import AddressLimit, TokenBucket, origin_allowed
+from signaling.admission import AddressLimit, TokenBucket, client_address, origin_allowed
 from signaling.config import SignalingConfig
+from signaling.gate import Gate
 
 
 def test_bucket_lets_a_burst_pass_and_then_the_rate() -> None:
@@ -72,6 +74,25 @@ def test_addresses_are_forgotten() -> None:
 )
 def test_origins(origin: str | None, host: str, allowed: tuple[str, ...], verdict: bool) -> None:
     assert origin_allowed(origin, host, allowed) is verdict
+
+
+@pytest.mark.parametrize(
+    ("lines", "address"),
+    [
+        ([], "10.0.0.1"),
+        (["203.0.113.9"], "203.0.113.9"),
+        (["1.2.3.4, 203.0.113.9"], "203.0.113.9"),
+        (["1.2.3.4", "203.0.113.9"], "203.0.113.9"),  # HAProxy
+        (["1.2.3.4", "5.6.7.8 , 203.0.113.9"], "203.0.113.9"),
+        (["", " , "], "10.0.0.1"),
+    ],
+)
+def test_only_the_proxys_own_entry_names_the_client(lines: list[str], address: str) -> None:
+    headers = CIMultiDict([("X-Forwarded-For", line) for line in lines])
+    gate = Gate(SignalingConfig(forwarded_header="x-forwarded-for"))
+    assert gate.address("10.0.0.1", headers) == address
+    assert client_address("10.0.0.1", headers, "x-forwarded-for") == address
+    assert client_address("10.0.0.1", headers, None) == "10.0.0.1"
 
 
 @pytest.mark.parametrize(
