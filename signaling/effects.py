@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from signaling.protocol import ErrorCode, Message, Text
+from signaling.protocol import Error, ErrorCode, Message, Text
 from signaling.state import ConnectionId, Terminal, Worker
 
 #: WebSocket close codes (RFC 6455, section 7.4.1).
@@ -97,6 +97,18 @@ class Outbox:
         """Send to a worker; dropped without a connection, since all is told anew when it comes back."""
         if worker.connection is not None:
             self.send(worker.connection, message)
+
+    def error(
+        self,
+        connection: ConnectionId,
+        code: ErrorCode,
+        message: str,
+        re: str | None = None,
+        session: str | None = None,
+    ) -> None:
+        """Refuse something to a terminal, or tell it what went wrong."""
+        self.tally("refusal", code.value)
+        self.send(connection, Error(re=re, code=code, message=message, session=session))
 
     def close(self, connection: ConnectionId, code: int, reason: str) -> None:
         self._effects.append(Close(connection, code, reason))

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from signaling.announcer import Announcer
-from signaling.calls import Calls, EndReason
-from signaling.effects import CLOSE_GOING_AWAY, CLOSE_NORMAL, CLOSE_POLICY, Effect, Outbox, Refusal
-from signaling.grants import NO_TOKEN, Admission, Denied, Grant
+from signaling.calls import Calls
+from signaling.effects import CLOSE_GOING_AWAY, Effect, Outbox, Refusal
+from signaling.grants import Admission
 from signaling.media import Media
 from signaling.placement import Placement
 from signaling.protocol import (
@@ -23,14 +23,12 @@ from signaling.protocol import (
     CloseMedia,
     CreateRoom,
     DeclineRelay,
-    Error,
     ErrorCode,
     Hello,
     IceServer,
     JoinRoom,
     LeaveCall,
     LeaveRoom,
-    MediaIce,
     MediaSignal,
     Ping,
     Pong,
@@ -41,7 +39,6 @@ from signaling.protocol import (
     SendText,
     SetMedia,
     TerminalRequest,
-    Welcome,
     WorkerError,
     WorkerHello,
     WorkerLoad,
@@ -53,6 +50,7 @@ from signaling.protocol import (
 from signaling.relays import Relays
 from signaling.rooms import Rooms
 from signaling.state import ConnectionId, Limits, State, Terminal, TokenFactory
+from signaling.terminals import Terminals
 from signaling.texts import Texts
 from signaling.turn import TurnCredentials
 from signaling.workers import Workers
@@ -83,8 +81,6 @@ class Switchboard:
         epoch: float = 0.0,
     ) -> None:
         self.state = State(limits, new_token, epoch=epoch)
-        self._turn = turn or TurnCredentials(ice_servers)
-        self._by_invitation = by_invitation
         self._outbox = Outbox()
         self._announcer = Announcer(self.state, self._outbox)
         self._workers = Workers(self.state, self._outbox, secret=worker_secret, ice_servers=ice_servers)
@@ -94,6 +90,17 @@ class Switchboard:
         self._relays = Relays(self.state, self._outbox, self._calls)
         self._rooms = Rooms(
             self.state, self._outbox, self._announcer, self._calls, self._relays, self._placement
+        )
+        self._terminals = Terminals(
+            self.state,
+            self._outbox,
+            self._announcer,
+            self._rooms,
+            self._relays,
+            self._media,
+            self._placement,
+            turn=turn or TurnCredentials(ice_servers),
+            by_invitation=by_invitation,
         )
         self._handlers: dict[type, Callable[[Terminal, Any, float], None]] = {
             CreateRoom: lambda t, m, now: self._rooms.create(t, m.id, now),
@@ -112,7 +119,7 @@ class Switchboard:
             CloseMedia: lambda t, m, now: self._media.close(t, m),
             SendText: Texts(self.state, self._outbox).send,
             Ping: lambda t, m, now: self._outbox.to_terminal(t, Pong(re=m.id)),
-            Bye: lambda t, m, now: self._bye(t),
+            Bye: lambda t, m, now: self._terminals.bye(t),
         }
 
     # ------------------------------------------------------------ terminals
@@ -123,15 +130,15 @@ class Switchboard:
         """A message came on a terminal's connection; ``admission``: what its join token was found to be."""
         self._outbox.tally("message", str(getattr(message, "type", "")))
         try:
-            terminal = self._heard(connection, now)
+            terminal = self._terminals.heard(connection, now)
             if isinstance(message, Hello):
-                self._hello(connection, terminal, message, now, admission)
+                self._terminals.hello(connection, terminal, message, now, admission)
             elif terminal is None:
                 raise Refusal(ErrorCode.HELLO_EXPECTED, "Say hello first.")
             else:
                 self._handlers[type(message)](terminal, message, now)
         except Refusal as refusal:
-            self._error(connection, refusal.code, refusal.message, message.id, refusal.session)
+            self._outbox.error(connection, refusal.code, refusal.message, message.id, refusal.session)
         return self._effects()
 
     def refuse(
@@ -141,22 +148,18 @@ class Switchboard:
 
         It is a sign of life nevertheless.
         """
-        self._heard(connection, now)
-        self._error(connection, code, message, re)
+        self._terminals.heard(connection, now)
+        self._outbox.error(connection, code, message, re)
         return self._effects()
 
     def heard(self, connection: ConnectionId, now: float) -> list[Effect]:
         """A terminal's connection gave a sign of life that is no message for the state machine."""
-        self._heard(connection, now)
+        self._terminals.heard(connection, now)
         return self._effects()
 
     def disconnected(self, connection: ConnectionId, now: float) -> list[Effect]:
         """A terminal's connection is lost; its place is kept for a while. Unknown connections are fine."""
-        terminal = self.state.by_connection.pop(connection, None)
-        if terminal is not None:
-            terminal.connection = None
-            if terminal.lost_at is None:
-                self._set_away(terminal, now)
+        self._terminals.disconnected(connection, now)
         return self._effects()
 
     # ------------------------------------------------------------ workers
@@ -202,18 +205,7 @@ class Switchboard:
 
     def tick(self, now: float) -> list[Effect]:
         """Time has passed: find the silent, give up the lost, close what rang too long."""
-        limits = self.state.limits
-        for terminal in list(self.state.terminals.values()):
-            if terminal.lost_at is None:
-                if now - terminal.last_heard >= limits.silence_s:
-                    self._set_away(terminal, now)
-                elif now >= terminal.ice_renew_at:
-                    renewed = MediaIce(ice_servers=self._ice_servers(terminal, now))
-                    self._outbox.to_terminal(terminal, renewed)
-            elif now - terminal.lost_at >= limits.resume_s:
-                self._remove(terminal, "peer_vanished")
-                # Each is an event of its own: the next may end a call that this one led to.
-                self._announcer.flush()
+        self._terminals.tick(now)
         self._relays.expire(now)
         for worker in self._workers.expire(now):
             self._placement.lost(list(worker.drivers.values()))
@@ -226,142 +218,11 @@ class Switchboard:
             for call in terminal.calls():
                 self._outbox.to_terminal(terminal, CallEnded(call=call.id, reason="shutting_down"))
         for connection in self.state.by_connection:
-            self._error(connection, ErrorCode.SHUTTING_DOWN, "The service is shutting down.")
+            self._outbox.error(connection, ErrorCode.SHUTTING_DOWN, "The service is shutting down.")
             self._outbox.close(connection, CLOSE_GOING_AWAY, "shutting_down")
         for connection in self.state.worker_by_connection:
             self._outbox.close(connection, CLOSE_GOING_AWAY, "shutting_down")
         return self._outbox.take()
-
-    # ------------------------------------------------------------ life of a terminal
-
-    def _heard(self, connection: ConnectionId, now: float) -> Terminal | None:
-        terminal = self.state.by_connection.get(connection)
-        if terminal is not None:
-            terminal.last_heard = now
-            if terminal.lost_at is not None:  # it had fallen silent and speaks again
-                terminal.lost_at = None
-                self._announcer.appearance(terminal)
-        return terminal
-
-    def _hello(
-        self,
-        connection: ConnectionId,
-        present: Terminal | None,
-        message: Hello,
-        now: float,
-        admission: Admission,
-    ) -> None:
-        if present is not None:
-            raise Refusal(ErrorCode.OUT_OF_ORDER, "You have said hello already.")
-        former = None if message.resume is None else self.state.by_token.get(message.resume)
-        if former is not None:
-            # The resume token is as good a proof, and a call may last longer than its invitation.
-            if isinstance(admission, Grant):
-                former.grant = admission
-            self._resume(former, connection, message, now)
-            return
-        if self._by_invitation and not isinstance(admission, Grant):
-            self._turn_away(connection, admission or NO_TOKEN, message)
-            return
-        if len(self.state.terminals) >= self.state.limits.max_terminals:
-            self._error(connection, ErrorCode.RATE_LIMITED, "The service is full; try later.", message.id)
-            self._outbox.close(connection, CLOSE_POLICY, ErrorCode.RATE_LIMITED.value)
-            return
-        new_token = self.state.new_token
-        grant = admission if isinstance(admission, Grant) else None
-        terminal = Terminal("t" + new_token(9), new_token(32), message.name, connection, now, grant)
-        terminal.name = _display_name(terminal, message)
-        self.state.terminals[terminal.id] = terminal
-        self.state.by_token[terminal.resume_token] = terminal
-        self.state.by_connection[connection] = terminal
-        self._outbox.record("terminal.arrived", terminal)
-        self._welcome(terminal, now, resumed=False, re=message.id)
-        if message.resume is not None:
-            self._outbox.tally("reconnect", "refused")
-            self._error(
-                connection,
-                ErrorCode.RESUME_REFUSED,
-                "Your former place is not kept any longer; you have a new one.",
-                message.id,
-            )
-
-    def _turn_away(self, connection: ConnectionId, denied: Denied, message: Hello) -> None:
-        self._outbox.denied(connection, message.name, denied.code.value)
-        self._error(connection, denied.code, denied.message, message.id)
-        self._outbox.close(connection, CLOSE_POLICY, denied.code.value)
-
-    def _resume(self, terminal: Terminal, connection: ConnectionId, message: Hello, now: float) -> None:
-        if terminal.connection is not None:
-            del self.state.by_connection[terminal.connection]
-            self._error(terminal.connection, ErrorCode.SUPERSEDED, "You have connected again elsewhere.")
-            self._outbox.close(terminal.connection, CLOSE_POLICY, ErrorCode.SUPERSEDED.value)
-        self._outbox.tally("reconnect", "resumed")
-        terminal.connection = connection
-        terminal.last_heard = now
-        self.state.by_connection[connection] = terminal
-        name = _display_name(terminal, message)
-        if terminal.lost_at is not None or terminal.name != name:
-            terminal.lost_at = None
-            terminal.name = name
-            self._announcer.appearance(terminal)
-        self._welcome(terminal, now, resumed=True, re=message.id)
-        if terminal.room is not None:
-            self._announcer.room(terminal.room)
-        for call in terminal.calls():
-            self._announcer.call(call)
-        self._announcer.flush()
-        self._relays.resumed(terminal, now)
-        self._media.resumed(terminal)
-        while terminal.missed:
-            self._outbox.to_terminal(terminal, terminal.missed.popleft())
-
-    def _welcome(self, terminal: Terminal, now: float, *, resumed: bool, re: str | None) -> None:
-        limits, grant = self.state.limits, terminal.grant
-        self._outbox.to_terminal(
-            terminal,
-            Welcome(
-                re=re,
-                terminal=terminal.id,
-                resume=terminal.resume_token,
-                resumed=resumed,
-                resume_s=limits.resume_s,
-                heartbeat_s=limits.heartbeat_s,
-                ice_servers=self._ice_servers(terminal, now),
-                target=terminal.target,
-                name=None if grant is None else grant.name,
-                room=None if grant is None else grant.room,
-            ),
-        )
-
-    def _ice_servers(self, terminal: Terminal, now: float) -> list[IceServer]:
-        """The terminal's relays, and when to give it new credentials for them."""
-        if self._turn.expire:
-            terminal.ice_renew_at = now + self._turn.ttl_s / 2
-        return self._turn.ice_servers(terminal.id, self.state.epoch + now)
-
-    def _set_away(self, terminal: Terminal, now: float) -> None:
-        terminal.lost_at = now
-        self._announcer.appearance(terminal)
-
-    def _bye(self, terminal: Terminal) -> None:
-        connection = terminal.connection
-        self._remove(terminal, "left")
-        if connection is not None:
-            self._outbox.close(connection, CLOSE_NORMAL, "bye")
-
-    def _remove(self, terminal: Terminal, reason: EndReason) -> None:
-        """The terminal is gone: nothing of it may remain anywhere."""
-        connection, terminal.connection = terminal.connection, None
-        if connection is not None:
-            del self.state.by_connection[connection]
-            if reason == "peer_vanished":  # silent for so long, its socket is of no use to anybody
-                self._outbox.close(connection, CLOSE_POLICY, "silent")
-        if terminal.room is not None:
-            self._rooms.leave(terminal, reason, None)
-        self._placement.release(terminal)
-        self._outbox.record("terminal.gone", terminal, detail=reason)
-        del self.state.terminals[terminal.id]
-        del self.state.by_token[terminal.resume_token]
 
     # ------------------------------------------------------------ small messages
 
@@ -399,23 +260,6 @@ class Switchboard:
             self._announcer.driver(terminal)
         self._placement.worker_came()
 
-    def _error(
-        self,
-        connection: ConnectionId,
-        code: ErrorCode,
-        message: str,
-        re: str | None = None,
-        session: str | None = None,
-    ) -> None:
-        self._outbox.tally("refusal", code.value)
-        self._outbox.send(connection, Error(re=re, code=code, message=message, session=session))
-
     def _effects(self) -> list[Effect]:
         self._announcer.flush()
         return self._outbox.take()
-
-
-def _display_name(terminal: Terminal, message: Hello) -> str:
-    """The name that the join token gives, else the one that the terminal chose."""
-    named = None if terminal.grant is None else terminal.grant.name
-    return named or message.name
