@@ -1,228 +1,13 @@
-"""The page in a real browser against a scripted server: names, keys, focus, narrow screens, own pixels."""
+"""A call in a real browser against a scripted server: names, keys, focus, narrow screens, own pixels."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
-import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Page, Route, expect
 
-from server.api_errors import add_security_headers
-from server.api_page import Page as PageFiles
-
-CLIENT = Path(__file__).parents[3] / "client"
-TARGETS = [
-    {"id": f"face-{k}", "name": f"Face {k}", "image": f"/api/targets/face-{k}/image"} for k in range(3)
-]
-TEMPLATES = [
-    {"name": "happy", "title": "Happy", "description": "A smile.", "seconds": 0.1, "built_in": True},
-    {"name": "wink-left", "title": "Wink (left)", "description": "A wink.", "seconds": 0.1, "built_in": True},
-    *(
-        {"name": f"own-{k}", "title": f"Own {k}", "description": "", "seconds": 1, "built_in": False}
-        for k in range(9)
-    ),
-]
-ADA = {"terminal": "ada", "name": "Ada", "presence": "online", "camera": True, "microphone": True}
-ME = {**ADA, "terminal": "me", "name": "Me"}
-ROLES_WITH_NAMES = {
-    *("button", "link", "radio", "checkbox", "textbox", "combobox", "listbox", "meter", "progressbar"),
-    *("dialog", "alertdialog", "log", "image", "complementary", "region", "video"),
-}
-
-
-class ScriptedServer:
-    """Serves the page; greets terminals, lets them into rooms, and says what else a test wants said."""
-
-    def __init__(self) -> None:
-        self.heard: list[dict[str, Any]] = []
-        self.socket: web.WebSocketResponse | None = None
-        self.judged = asyncio.Event()  # uploaded photos are answered when it is set
-        app = web.Application()
-        app.on_response_prepare.append(add_security_headers)
-        PageFiles(CLIENT).add_routes(app.router)
-        app.router.add_get("/api/targets", self._targets)
-        app.router.add_post("/api/targets", self._upload)
-        app.router.add_get("/api/targets/{id}/image", self._image)
-        app.router.add_get("/api/config", self._config)
-        app.router.add_get("/api/templates", self._templates)
-        app.router.add_post("/api/animate", self._animate)
-        app.router.add_get("/api/animate/{id}/events", self._events)
-        app.router.add_delete("/api/animate/{id}", self._events)
-        app.router.add_get("/ws", self._talk)
-        self.server = TestServer(app)
-
-    @property
-    def url(self) -> str:
-        return str(self.server.make_url("/"))
-
-    async def say(self, **message: Any) -> None:
-        assert self.socket is not None
-        await self.socket.send_json({"v": 1, **message})
-
-    async def until_heard(self, kind: str, **fields: Any) -> dict[str, Any]:
-        """The last message of a type with these fields; waits for it."""
-        async with asyncio.timeout(10):
-            while True:
-                for message in reversed(self.heard):
-                    if message["type"] == kind and fields.items() <= message.items():
-                        return message
-                await asyncio.sleep(0.02)
-
-    async def start_call(self, mode: str = "reenacted", call: str = "c1") -> None:
-        """Ada enters the room that the page has entered, and their call begins."""
-        await self.until_heard("room.join")
-        await self.say(type="room.state", room="r", members=[ME, ADA])
-        await self.say(type="call.state", call=call, kind="video", mode=mode, members=[ME, ADA])
-
-    async def _targets(self, request: web.Request) -> web.Response:
-        return web.json_response({"targets": TARGETS})
-
-    async def _upload(self, request: web.Request) -> web.Response:
-        await self.judged.wait()
-        return web.json_response({"id": "own", "name": "Mine", "image": "/api/targets/own/image"}, status=201)
-
-    async def _image(self, request: web.Request) -> web.Response:
-        return web.FileResponse(CLIENT / "favicon.svg")  # type: ignore[return-value]
-
-    async def _templates(self, request: web.Request) -> web.Response:
-        return web.json_response({"templates": TEMPLATES})
-
-    async def _events(self, request: web.Request) -> web.Response:
-        failed = 'event: failed\ndata: {"error": {"code": "unavailable", "message": ""}}\n\n'
-        return web.Response(text=failed, content_type="text/event-stream")
-
-    async def _animate(self, request: web.Request) -> web.Response:
-        return web.json_response({"id": "job", "events": "/api/animate/job/events"}, status=202)
-
-    async def _config(self, request: web.Request) -> web.Response:
-        return web.json_response({"upload": {"max_photos": 2, "max_bytes": 1000, "formats": ["image/png"]}})
-
-    async def _talk(self, request: web.Request) -> web.WebSocketResponse:
-        self.socket = socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        async for frame in socket:
-            message = json.loads(frame.data)
-            self.heard.append(message)
-            if message["type"] == "hello":
-                await self.say(
-                    type="welcome",
-                    terminal="me",
-                    resume="token",
-                    resumed="resume" in message,
-                    resume_s=30,
-                    heartbeat_s=3,
-                    ice_servers=[],
-                )
-            elif message["type"] == "ping":
-                await self.say(type="pong")
-            elif message["type"] == "room.join":
-                await self.say(type="room.state", re=message["id"], room=message["room"], members=[ME])
-        return socket
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ScriptedServer]:
-    scripted = ScriptedServer()
-    await scripted.server.start_server()
-    yield scripted
-    await scripted.server.close()
-
-
-@pytest.fixture
-async def page(browser: Browser, server: ScriptedServer) -> AsyncIterator[Page]:
-    """A page that must have had nothing to complain of by the end of the test."""
-    page = await browser.new_page(viewport={"width": 1200, "height": 800})
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
-    yield page
-    await page.close()  # before the server goes, which the page would complain of
-    assert complaints == []
-
-
-async def _nameless(page: Page) -> list[str]:
-    """What a screen reader could reach but not call by a name."""
-    session = await page.context.new_cdp_session(page)
-    tree = await session.send("Accessibility.getFullAXTree")
-    await session.detach()
-    return [
-        f"{role} {node.get('backendDOMNodeId')}"
-        for node in tree["nodes"]
-        if not node.get("ignored")
-        and (role := node.get("role", {}).get("value")) in ROLES_WITH_NAMES
-        and not node.get("name", {}).get("value", "").strip()
-    ]
-
-
-async def _overflow(page: Page) -> int:
-    """How far the page can be scrolled sideways, once a change of the window's size has settled."""
-    for _ in range(30):
-        beyond = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        if (overflow := await page.evaluate(beyond)) <= 0:
-            break
-        await asyncio.sleep(0.1)
-    return overflow
-
-
-async def _small_buttons(page: Page) -> list[str]:
-    """Buttons under 24 by 24 pixels (WCAG 2.2, 2.5.8)."""
-    return await page.evaluate(
-        """[...document.querySelectorAll("button, select")].filter((element) => {
-            const box = element.getBoundingClientRect();
-            return box.width > 0 && (box.width < 24 || box.height < 24);
-        }).map((element) => element.outerHTML.slice(0, 80))"""
-    )
-
-
-async def _shown_as_off(page: Page, action: str, name: str) -> None:
-    """A button looks switched off and is named after what it would do: "pressed" would say the opposite."""
-    button = page.locator(f'[data-action="{action}"]')
-    await expect(button).to_have_accessible_name(name)
-    await expect(button).to_contain_class("off")
-    await expect(button).not_to_have_attribute("aria-pressed", re.compile(""))
-
-
-async def test_lobby(page: Page, server: ScriptedServer) -> None:
-    """One can choose, be told what is missing, and join with keys alone; everything has a name."""
-    await page.goto(server.url)
-    await expect(page.locator('#lobby-gallery [data-target="face-0"] input')).to_be_checked()
-    await server.until_heard("target.select", target="face-0")
-    await server.until_heard("media.set", camera=True, microphone=True)
-    await server.until_heard("media.signal", channel="publish")
-
-    for width in (320, 768, 1200):
-        await page.set_viewport_size({"width": width, "height": 800})
-        assert await _nameless(page) == []
-        assert await _overflow(page) <= 0, width
-        assert await _small_buttons(page) == []
-
-    await page.locator('[data-action="lobby-mute"]').click()
-    await _shown_as_off(page, "lobby-mute", "Unmute the microphone")
-    await server.until_heard("media.set", microphone=False)
-    await page.locator('[data-action="lobby-mute"]').click()
-
-    await page.locator("#lobby-gallery input:checked").focus()
-    await page.keyboard.press("ArrowRight")
-    await server.until_heard("target.select", target="face-1")
-
-    await page.locator("#name").focus()
-    await page.keyboard.press("Enter")
-    await expect(page.locator("#name-error")).not_to_be_empty()
-    await expect(page.locator("#name")).to_be_focused()
-    await page.keyboard.type("Me")
-    await page.keyboard.press("Enter")
-    room = await page.locator("#room").input_value()
-    await server.until_heard("room.join", room=room)
-    await expect(page.locator("body")).to_have_attribute("data-state", "ringing")
-    await expect(page.locator("#call-title")).to_be_focused()
-    assert page.url.endswith(f"/?room={room}")
+from tests.unit.client.looks import nameless, overflow, shown_as_off, small_buttons
+from tests.unit.client.scripted import ADA, ME, TEMPLATES, ScriptedServer
 
 
 async def test_call(page: Page, server: ScriptedServer) -> None:
@@ -237,17 +22,17 @@ async def test_call(page: Page, server: ScriptedServer) -> None:
 
     for width, height in ((320, 640), (640, 360), (1200, 800)):
         await page.set_viewport_size({"width": width, "height": height})
-        assert await _nameless(page) == []
-        assert await _overflow(page) <= 0, width
+        assert await nameless(page) == []
+        assert await overflow(page) <= 0, width
         await expect(page.locator('[data-action="leave"]')).to_be_in_viewport()
-        assert await _small_buttons(page) == []
+        assert await small_buttons(page) == []
 
     await page.keyboard.press("m")
     await server.until_heard("media.set", microphone=False, camera=True)
     await page.keyboard.press("v")
     await server.until_heard("media.set", microphone=False, camera=False)
-    await _shown_as_off(page, "mute", "Unmute")
-    await _shown_as_off(page, "camera", "Camera on")
+    await shown_as_off(page, "mute", "Unmute")
+    await shown_as_off(page, "camera", "Camera on")
 
     await page.keyboard.press("c")
     await expect(page.locator('[data-role="chat-input"]')).to_be_focused()
@@ -266,7 +51,7 @@ async def test_call(page: Page, server: ScriptedServer) -> None:
 
     for action in ("help", "target"):
         await page.locator(f'[data-action="{action}"]').first.click()
-        assert await _nameless(page) == []
+        assert await nameless(page) == []
         await page.keyboard.press("Escape")
 
     await page.locator('[data-action="leave"]').click()
@@ -391,10 +176,10 @@ async def test_reactions(page: Page, server: ScriptedServer) -> None:
     await expect(page.locator("#reactions")).to_be_visible()
     await expect(react).to_have_attribute("aria-expanded", "true")
     await expect(page.locator('[data-template="happy"]')).to_be_focused()
-    assert await _nameless(page) == []
+    assert await nameless(page) == []
     for width, height in ((320, 640), (640, 360), (1200, 800)):
         await page.set_viewport_size({"width": width, "height": height})
-        assert await _overflow(page) <= 0, width
+        assert await overflow(page) <= 0, width
         box = await page.locator("#reactions").bounding_box()
         assert box is not None
         assert min(box["x"], box["y"]) >= 0, (width, box)
@@ -429,75 +214,6 @@ async def test_reactions(page: Page, server: ScriptedServer) -> None:
     await expect(react).to_be_disabled()
     await page.keyboard.press("1")
     assert played() == before
-
-
-async def test_selecting_text_beyond_a_dialog_leaves_it_open(page: Page, server: ScriptedServer) -> None:
-    """A press inside that ends outside closes nothing; a click outside does."""
-    await page.goto(server.url)
-    await page.locator('#lobby-gallery [data-action="open-upload"]').click()
-    field = await page.locator("#target-name").bounding_box()
-    assert field is not None
-    await page.mouse.move(field["x"] + 20, field["y"] + field["height"] / 2)
-    await page.mouse.down()
-    await page.mouse.move(20, 400, steps=4)
-    await page.mouse.up()
-    await expect(page.locator("#upload-dialog")).to_be_visible()
-    await page.mouse.click(20, 400)
-    await expect(page.locator("#upload-dialog")).to_be_hidden()
-
-
-DROP = """(drop) => {
-  const dataTransfer = new DataTransfer();
-  dataTransfer.items.add(new File(["c"], "c.png", { type: "image/png" }));
-  drop.dispatchEvent(new DragEvent("dragover", { dataTransfer, bubbles: true, cancelable: true }));
-  drop.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
-}"""
-
-
-async def test_photos_on_their_way_stay_as_they_are(page: Page, server: ScriptedServer) -> None:
-    """During an upload none is added or removed: what the server says of one would be said of another."""
-    await page.goto(server.url)
-    await page.locator('#lobby-gallery [data-action="open-upload"]').click()
-    photo = page.locator("#photo-list li")
-    await page.locator("#drop").evaluate(DROP)
-    await expect(photo).to_have_count(1)
-    await photo.locator("button").click()
-    await expect(photo).to_have_count(0)
-
-    files = [{"name": f"{name}.png", "mimeType": "image/png", "buffer": name.encode()} for name in "ab"]
-    await page.locator("#photos").set_input_files(files)  # type: ignore[arg-type]
-    await page.locator("#consent").check()
-    await page.locator('[data-action="upload"]').click()
-    await expect(page.locator("#upload-status")).to_contain_text("Looking for the face")
-    await page.locator("#drop").evaluate(DROP)
-    await expect(photo).to_have_count(2)
-    await expect(photo.first.locator("button")).to_be_disabled()
-    await expect(page.locator("#upload-status")).to_contain_text("Looking for the face")
-    server.judged.set()
-    await expect(page.locator("#upload-dialog")).to_be_hidden()
-    await server.until_heard("target.select", target="own")
-
-
-async def test_browsers_without_webrtc(page: Page, server: ScriptedServer) -> None:
-    """It is said at the start; nothing is joined, no camera asked for, and photos can be brought to life."""
-    await page.add_init_script(
-        "delete window.RTCPeerConnection;"
-        "navigator.mediaDevices.getUserMedia = () => { throw new Error('asked for the camera'); };"
-    )
-    await page.goto(f"{server.url}?room=r&name=Me&target=face-2&join=1")
-    await expect(page.locator("#mirror-wait")).to_contain_text("cannot make video calls")
-    await expect(page.locator("body")).to_have_attribute("data-state", "lobby")
-    await expect(page.locator('[data-action="join"]')).to_be_disabled()
-    await expect(page.locator("#camera-select")).to_be_hidden()
-    assert await _nameless(page) == []
-    for width in (320, 768, 1200):
-        await page.set_viewport_size({"width": width, "height": 800})
-        assert await _overflow(page) <= 0, width
-    await page.locator('a[href="#animate"]').click()
-    await expect(page.locator("#animate-title")).to_be_visible()
-    await page.locator('a[href="#lobby"]').click()
-    await expect(page.locator("#mirror-wait")).to_contain_text("cannot make video calls")
-    assert server.heard == []
 
 
 # A browser that knows no popovers: to its styles it is said in the test.
@@ -559,27 +275,6 @@ async def test_notices_hide_nothing(page: Page, server: ScriptedServer) -> None:
             await page.keyboard.press("m")
             await expect(page.locator(".toast")).to_be_visible()
             assert await page.evaluate(UNDER_NOTICES) == [], (width, height)
-
-
-async def test_animate_view_asks_for_no_camera_and_fits(page: Page, server: ScriptedServer) -> None:
-    """The view has names for all, fits narrow screens, and opens neither line nor camera."""
-    await page.goto(f"{server.url}#animate")
-    await expect(page.locator("#animate-gallery input:checked")).to_have_count(1)
-    await expect(page.locator(".expression")).to_have_count(len(TEMPLATES))
-    for width in (320, 768, 1200):
-        await page.set_viewport_size({"width": width, "height": 800})
-        assert await _nameless(page) == []
-        assert await _overflow(page) <= 0, width
-        assert await _small_buttons(page) == []
-    await page.locator('[data-expression="happy"]').focus()
-    await page.keyboard.press("Space")
-    await page.locator('[data-expression="own-3"]').click()
-    await expect(page.locator("#sequence")).to_have_text("Happy → Own 3")
-    await expect(page.locator("#seconds-value")).to_have_text("4.0 s")
-    assert server.heard == []
-    await page.locator('a[href="#lobby"]').click()
-    await server.until_heard("media.signal", channel="publish")
-    await expect(page.locator("#raw")).to_be_visible()
 
 
 # Tracks of the page's camera and where each may be looked at or sent.
@@ -653,7 +348,7 @@ async def test_own_pixels_go_nowhere_unasked(page: Page, server: ScriptedServer)
     await expect(page.locator("#direct-incoming")).to_be_visible()
     assert "Ada" in await page.locator("#incoming-title").inner_text()
     await expect(page.locator('[data-action="direct-decline"]')).to_be_focused()
-    assert await _nameless(page) == []
+    assert await nameless(page) == []
     await page.keyboard.press("Escape")
     await server.until_heard("relay.decline", request="q1")
     assert not [m for m in server.heard if m["type"] == "relay.accept"]
