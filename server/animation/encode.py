@@ -133,8 +133,11 @@ class _Film:
             self._container.mux(self._stream.encode(None))
         if self._sound:
             self._sound.finish()
+        # Here, where it is heard: FFmpeg tells of a full disk at the end at the earliest.
+        self._container.close()
 
     def close(self) -> None:
+        """Let go of the files, whatever became of them."""
         if self._sound:
             self._sound.close()
         with suppress(av.FFmpegError, OSError, ValueError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 
 import av
@@ -28,6 +30,12 @@ from .conftest import animator, tone
 def _pictures(count: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
     """Ever brighter."""
     return [np.full((height, width, 3), 20 + 200 * k // count, np.uint8) for k in range(count)]
+
+
+def _write(path: Path, kind: Format, pictures: list[np.ndarray]) -> None:
+    with writing(path, kind, 25) as writer:
+        for picture in pictures:
+            writer.write(picture)
 
 
 def _decoded(path: Path) -> list[np.ndarray]:
@@ -109,6 +117,23 @@ def test_what_fails_leaves_nothing_and_keeps_what_was_there(tmp_path: Path) -> N
         pass
     assert caught.value.code == "cannot_write"
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.mp4"]
+
+
+@pytest.mark.parametrize("kind", ["mp4", "webm", "gif", "webp"])
+def test_a_disk_that_fills_up_leaves_no_half_of_a_film(tmp_path: Path, kind: Format) -> None:
+    path, noise = tmp_path / f"x.{kind}", np.random.default_rng(1)
+    pictures = [noise.integers(0, 255, (128, 128, 3), np.uint8) for _ in range(8)]
+    usual, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing further then fails, as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, most))
+    try:
+        with pytest.raises(AnimationError) as refused:
+            _write(path, kind, pictures)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (usual, most))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert refused.value.code == "cannot_write"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_format_of() -> None:
