@@ -14,7 +14,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from models.film import upright
+from models.film import open_film, upright
 from models.landmarks.aligned import aligned_face
 from models.landmarks.crop import face_size
 from models.landmarks.detector import FaceDetector
@@ -85,7 +85,7 @@ def extract_track(
     crops: list[npt.NDArray[np.uint8]] = []
     frames: list[int] = []
     try:
-        with av.open(str(video)) as container:
+        with open_film(video) as container:
             if not container.streams.video:
                 return LeftOut(video, "has no pictures")
             stream = container.streams.video[0]

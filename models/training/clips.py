@@ -22,7 +22,7 @@ import numpy.typing as npt
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from models.film import upright
+from models.film import open_film, upright
 from models.landmarks.crop import CROP_FACES, face_size, warp_to_square
 from models.landmarks.detector import FaceDetector
 
@@ -136,7 +136,7 @@ def read_frames(path: Path, fps: float) -> Iterator[npt.NDArray[np.uint8]]:
     Raises:
         av.FFmpegError: the file is not a video, or breaks off.
     """
-    with av.open(str(path)) as container:
+    with open_film(path) as container:
         stream = container.streams.video[0]
         stream.thread_count = 1
         due = 0.0

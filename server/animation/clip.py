@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.film import upright
+from models.film import open_film, upright
 from models.landmarks.crop import face_size
 from models.landmarks.detector import FaceDetector
 from models.landmarks.extraction import ExtractionOptions
@@ -101,7 +101,7 @@ def read_clip(
         if limits.max_bytes is not None and path.stat().st_size > limits.max_bytes:
             megabytes = limits.max_bytes / 1024**2
             raise AnimationError("driver_too_large", f"{path.name} is larger than {megabytes:g} MB.")
-        with av.open(str(path)) as container:
+        with open_film(path) as container:
             if not container.streams.video:
                 raise AnimationError("no_pictures", f"{path.name} has sound only; it shows nobody.")
             stream = container.streams.video[0]

@@ -14,6 +14,7 @@ import av
 import numpy as np
 from PIL import Image
 
+from models.film import open_film
 from models.generator import Picture
 from server.animation.errors import AnimationError
 from server.animation.options import FORMATS, Format
@@ -149,7 +150,7 @@ class _Sound:
 
     def __init__(self, container: Any, source: Path, kind: Format) -> None:
         self._container = container
-        self._source: Any = av.open(str(source))
+        self._source: Any = open_film(source)
         streams = self._source.streams.audio
         self._stream: Any = None
         if not streams:

@@ -12,8 +12,9 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageSequence
 
+from models.film import open_film
 from server.provenance.detect import Aligned, Found, search
 
 __all__ = ["CHANCE", "CheckError", "CheckErrorCode", "Verdict", "check_file", "check_pictures"]
@@ -133,16 +134,17 @@ def _images(path: Path) -> Iterator[Grey]:
                     yield np.asarray(frame.convert("RGB").convert("L"), np.uint8)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise CheckError("too_large", f"{path}: more than {_MOST_PIXELS // 1_000_000} megapixels.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, CheckError):
-            raise
+    except CheckError:
+        raise
+    except Exception as error:
+        # Pillow's plug-ins raise nearly anything on damaged files (IndexError, TypeError, struct.error ...).
         raise CheckError("unreadable", f"{path}: no picture that can be read.") from error
 
 
 def _film(path: Path) -> Iterator[Grey]:
     size: tuple[int, int] | None = None
     try:
-        with av.open(str(path)) as container:
+        with open_film(path) as container:
             if not container.streams.video:
                 raise CheckError("no_pictures", f"{path}: there are no pictures in it.")
             stream = container.streams.video[0]

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from models.film import upright
+from models.film import open_film, upright
 from models.landmarks import extraction
 from models.training.clips import read_frames
 
@@ -74,3 +74,17 @@ def test_tracking_sees_them_so(film: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert list(extraction._faces(container.decode(video=0), check=100, second_face=0.6)) == []
     assert len(seen) == 4  # one of them is searched for a second face
     assert all(shows_it(picture) for picture in seen)
+
+
+def test_a_title_in_an_old_encoding_is_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Cafe au lait"
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+        container.mux([*stream.encode(picture), *stream.encode()])
+    path.write_bytes(path.read_bytes().replace(b"Cafe", "Café".encode("latin-1")))
+    with open_film(path) as film:
+        assert film.metadata["title"].endswith(" au lait")
+    assert len(list(read_frames(path, 10))) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 from server.media.mends.vp8_encoder import BitrateBounds, SteadyVp8Encoder
 from server.provenance import Watermark
 from server.provenance.check import CHANCE, CheckError, Verdict, check_file, check_pictures
-from server.provenance.detect import Aligned, agreement, log_chance, search, tile_spectra
+from server.provenance.detect import Aligned, Found, agreement, log_chance, search, tile_spectra
 from server.provenance.pattern import TILE, carriers, phases, tile
 from server.provenance_command import app
 from server.targets.store import TargetStore
@@ -257,6 +258,31 @@ def test_files_that_cannot_be_checked(tmp_path: Path) -> None:
         with pytest.raises(CheckError) as raised:
             check_file(tmp_path / name)
         assert raised.value.code == code
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("suffix", ["png", "webp", "gif", "tif", "mp4"])
+def test_damaged_files_are_named_not_crashed_on(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "server.provenance.check.search", lambda greys: Found(0.0, 0.0)
+    )  # takes a second each
+    chance, path = np.random.default_rng(3), tmp_path / f"whole.{suffix}"
+    pictures = _film(64, 3)
+    if suffix == "mp4":
+        _write_film(path, "libx264", pictures)
+    else:
+        first, *others = map(Image.fromarray, pictures)
+        first.save(path, save_all=suffix != "png", **({} if suffix == "png" else {"append_images": others}))
+    whole = path.read_bytes()
+    for _ in range(60):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        places = chance.integers(0, chance.choice([150, len(whole)]), 5)
+        damaged[places] = chance.integers(0, 256, 5)
+        path.write_bytes(damaged[: chance.integers(len(whole) // 2, len(whole))].tobytes())
+        with suppress(CheckError):
+            check_file(path)
 
 
 def test_the_command_says_it_to_people_and_programs(tmp_path: Path) -> None:
