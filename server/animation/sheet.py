@@ -14,6 +14,7 @@ from models.animation.animator import Animator
 from models.mesh_warp import MeshWarpGenerator
 from models.templates.library import builtin_templates
 from models.templates.timeline import Timeline
+from server.animation.subjects import subject_of_target
 from server.provenance import font_for
 from server.targets.store import TargetStore
 
@@ -33,17 +34,21 @@ def draw_sheet(path: Path, targets: Sequence[str], side: int) -> None:
     Args:
         targets: ids of built-in targets.
         side: pixels of each face.
+
+    Raises:
+        AnimationError: ``target_unknown``.
+        OSError: it cannot be written.
     """
     templates = builtin_templates()
     store = TargetStore(path.parent)
+    subjects = [subject_of_target(store, target) for target in targets]  # before the first is drawn
     sheet = Image.new("RGB", (side * (len(templates) + 1), _HEAD + side * len(targets)), "white")
     draw = ImageDraw.Draw(sheet)
     generator = MeshWarpGenerator(512)
     for column, title in enumerate(["photo", *(template.name for template in templates)]):
         draw.text((column * side + side / 2, _HEAD / 2), title, "black", font_for(title, 14), anchor="mm")
-    for row, target in enumerate(targets):
-        kept = store.load(target)
-        animator = Animator(generator, kept.images, kept.landmarks)
+    for row, subject in enumerate(subjects):
+        animator = Animator(generator, subject.images, subject.landmarks)
         timelines = [Timeline([template]) for template in templates]
         pictures = animator.play([timeline.at(timeline.seconds) for timeline in timelines])
         for column, picture in enumerate([animator.still, *pictures]):

@@ -26,6 +26,7 @@ def list_templates(data_dir: DataOption = None) -> None:
     """Name every template: the built-in ones, then one's own."""
     from rich.box import SIMPLE
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from models.templates.library import Library, builtin_templates
@@ -34,7 +35,8 @@ def list_templates(data_dir: DataOption = None) -> None:
     shipped = {template.name for template in builtin_templates()}
     for found in Library(_folder(data_dir)).all():
         built_in = "yes" if found.name in shipped else ""
-        table.add_row(found.name, f"{found.seconds:.1f}", built_in, found.description or found.title)
+        shows = escape(found.description or found.title)  # a file may come from anybody
+        table.add_row(found.name, f"{found.seconds:.1f}", built_in, shows)
     Console().print(table)
 
 
@@ -136,21 +138,27 @@ def create(
 def sheet(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The picture, FILE.jpg.")],
     targets: Annotated[
-        list[str] | None, typer.Option("--target", help="Built-in targets; six of them when left out.")
+        list[str] | None, typer.Option("--target", help="Built-in targets; eight of them when left out.")
     ] = None,
     side: Annotated[int, typer.Option("--side", min=64, max=512, help="Pixels a side of each face.")] = 150,
 ) -> None:
     """Draw every built-in template on several targets (docs/templates.jpg)."""
+    from server.animation.errors import AnimationError
     from server.animation.sheet import SHEET_TARGETS, draw_sheet
 
-    draw_sheet(out, targets or list(SHEET_TARGETS), side)
+    try:
+        draw_sheet(out, targets or list(SHEET_TARGETS), side)
+    except AnimationError as error:
+        _fail(error.code, error.message)
+    except OSError as error:
+        _fail("cannot_write", f"{out} cannot be written: {error.strerror or error}.")
     typer.echo(f"{out}: {out.stat().st_size / 1024:.0f} KB")
 
 
 def _folder(data_dir: Path | None) -> Path:
-    from server.settings_sources import load_settings
+    from server.cli import load
 
-    return (data_dir or load_settings().settings.data_dir) / "templates"
+    return (data_dir or load(None, None).settings.data_dir) / "templates"
 
 
 def _fail(code: str, message: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from models.animation.animator import Animator
 from models.mesh_warp import MeshWarpGenerator
 from models.templates.library import Library
+from models.templates.template import save_template
 from models.templates.timeline import Timeline
 from server.animation.encode import writing
 from server.cli import app
@@ -90,6 +92,33 @@ def test_ones_own_template(clip: Path, tmp_path: Path) -> None:
     assert run("animate", "kenji", "-t", "gasp", "-o", out, "--fps", 5)[0] == 0
     assert "template_exists" in run("template", "create", clip, "-o", "happy")[1]
     assert "template_name" in run("template", "create", clip, "-o", "../x")[1]
+
+
+def test_a_template_of_somebody_elses_is_listed_as_it_is_described(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "templates"
+    folder.mkdir(parents=True)
+    odd = replace(Library().find("happy"), name="odd", description="a [smile] closed by [/nothing]")
+    save_template(odd, folder / "odd.template")
+    code, said = run("template", "list")
+    assert code == 0, said
+    assert "[smile]" in said
+
+
+def test_a_sheet_that_cannot_be_drawn_is_said(tmp_path: Path) -> None:
+    for arguments, code in (
+        (["-o", tmp_path / "x.jpg", "--target", "nobody"], "target_unknown"),
+        (["-o", tmp_path / "none" / "x.jpg", "--target", "kenji", "--side", 64], "cannot_write"),
+    ):
+        status, said = run("template", "sheet", *arguments)
+        assert status == 1, said
+        assert code in said
+
+
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERSTUDY_PORT", "many")
+    status, said = run("template", "list")
+    assert status == 2
+    assert "UNDERSTUDY_PORT" in said
 
 
 def test_what_is_wrong_is_said_with_a_code_and_writes_nothing(
