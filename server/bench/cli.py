@@ -219,12 +219,16 @@ def everything(
     calls, and latency in browsers. Takes about ten minutes.
     """
     from server.bench.everything import Everything
+    from server.bench.results import parts_of
 
+    parts_of(compare)  # what is wrong with it is said now, not when all is measured
     with _Bar() as bar:
         everything = Everything(_checked(size), _here(list(Name)), quick, browsers, bar.update)
         everything.run()
-    everything.show(compare)
-    everything.write(json_file)
+    try:
+        everything.write(json_file)
+    finally:  # neither loses what the other could not show
+        everything.show(compare)
 
 
 @app.command("animate")

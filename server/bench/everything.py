@@ -60,22 +60,28 @@ class Everything:
                 self.left_out[name] = str(error)
 
     def show(self, compare: Path | None) -> None:
-        """Print every table, with changes against a former file of ``bench all``."""
+        """Print every table, with changes against a former file of ``bench all``, as far as it has the same.
+
+        Raises:
+            typer.BadParameter: it is no such file.
+        """
         from server.bench import batching_report, results
         from server.bench.latency_report import show_latency
         from server.bench.report import table_of
 
         console = Console(highlight=False)
+        there = results.parts_of(compare)
         for name, part in self.parts.items():
+            former = compare if name in there else None
             console.print(f"[bold]{name}[/]")
             if name.startswith("batching"):
-                batching_report.show(part, batching_report.read_former(compare, name), console)
+                batching_report.show(part, batching_report.read_former(former, name), console)
             elif name == "call":
                 console.print(table_of(part))
             elif name == "latency":
                 show_latency(part["rows"], part["start"], {}, console)
             else:
-                results.show("", part, results.read_former(compare, name), console)
+                results.show("", part, results.read_former(former, name), console)
         for name, reason in self.left_out.items():
             console.print(f"{name}: left out. {reason}", soft_wrap=True)
 

@@ -121,7 +121,7 @@ class Latency:
         try:
             from playwright.sync_api import sync_playwright
         except ImportError:
-            raise UserError("Playwright is not installed (pip install 'understudy[dev]').") from None
+            raise UserError("Playwright is not installed (pip install 'understudy[test]').") from None
         if (chromium := find_chromium()) is None:
             raise UserError(MISSING)
         modes: tuple[Mode, ...] = get_args(Mode)

@@ -14,7 +14,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Times", "read_former", "show", "without_nan", "write"]
+__all__ = ["Times", "parts_of", "read_former", "show", "without_nan", "write"]
 
 Former = Mapping[tuple[str, int], float]
 
@@ -101,6 +101,23 @@ def read_former(path: Path | None, part: str | None = None) -> Former:
         content = json.loads(path.read_text(encoding="utf-8"))
         results = content["parts"][part] if part is not None else content["results"]
         return {(one["name"], one["batch"]): float(one["p50_ms"]) for one in results}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise typer.BadParameter(f"--compare {path}: no result of this command ({error}).") from None
+
+
+def parts_of(path: Path | None) -> frozenset[str]:
+    """Names of the benchmarks in a former result of ``bench all``.
+
+    Args:
+        path: what :func:`write` wrote; None has none.
+
+    Raises:
+        typer.BadParameter: it is no such file.
+    """
+    if path is None:
+        return frozenset()
+    try:
+        return frozenset(dict(json.loads(path.read_text(encoding="utf-8"))["parts"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise typer.BadParameter(f"--compare {path}: no result of this command ({error}).") from None
 
