@@ -75,7 +75,7 @@ def run_media_worker(settings: Settings, *, child: bool) -> int:
     configure_logging(settings.log_level, "worker", settings.log_format)
     if child:
         die_with_parent()
-    from server.worker import run_worker
+    from server.worker_process import run_worker
 
     return _run(run_worker(settings))
 
