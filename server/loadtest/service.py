@@ -55,27 +55,34 @@ class Access:
         """A join token for a room; None where none is needed.
 
         Raises:
-            UserError: the service does not mint tokens with this key.
+            UserError: the service does not mint tokens with this key, or does not answer any more.
         """
         if self.api_key is None:
             return self.token
+        why = ""
         for _ in range(_ATTEMPTS):
-            async with http.post(
-                f"{address.http}/api/tokens",
-                json={"room": room, "ttl_s": _TOKEN_TTL_S},
-                headers={"Authorization": f"Bearer {self.api_key}"},
-                timeout=_TIMEOUT,
-            ) as response:
-                if response.status == 429:
-                    await asyncio.sleep(_AGAIN_S)
-                    continue
-                body = await _json(response)
-                if response.status != 201:
-                    raise UserError(f"No join token for room {room}: {_sentence(body, response.status)}")
-                return str(body["token"])
-        raise UserError(
-            f"No join token for room {room}: the service keeps saying that it is asked too often."
-        )
+            try:
+                async with http.post(
+                    f"{address.http}/api/tokens",
+                    json={"room": room, "ttl_s": _TOKEN_TTL_S},
+                    headers={"Authorization": f"Bearer {self.api_key}"},
+                    timeout=_TIMEOUT,
+                ) as response:
+                    if response.status != 429:
+                        body = await _json(response)
+                        if response.status != 201 or "token" not in body:
+                            why = _sentence(body, response.status)
+                            raise UserError(f"No join token for room {room}: {why}")
+                        return str(body["token"])
+                    why = "the service keeps saying that it is asked too often."
+            except aiohttp.ClientError as error:
+                # A node that is restarted, as it may be under a load test: the next one answers.
+                why = f"{address.http} cannot be reached: {error or type(error).__name__}."
+            except TimeoutError:
+                why = f"{address.http} does not answer."
+                break  # waited long enough
+            await asyncio.sleep(_AGAIN_S)
+        raise UserError(f"No join token for room {room}: {why}")
 
 
 async def reach(http: aiohttp.ClientSession, address: Address) -> dict[str, Any]:

@@ -198,6 +198,9 @@ async def test_a_token_is_minted_for_each_room_also_when_told_to_wait(
         asked.append(request.headers["Authorization"])
         if len(asked) == 1:
             return web.json_response({"error": {"code": "rate_limited", "message": "Later."}}, status=429)
+        if len(asked) == 2:
+            assert request.transport is not None
+            request.transport.close()  # as by a node that is restarted
         return await TokensApi(key).create(request)
 
     async def refuse(request: web.Request) -> web.Response:
@@ -211,11 +214,15 @@ async def test_a_token_is_minted_for_each_room_also_when_told_to_wait(
         token = await Access(api_key="a").token_for(http, address, "load-3")
         assert token is not None
         assert verify(key, token).room == "load-3"
-        assert asked == ["Bearer a", "Bearer a"]
+        assert asked == ["Bearer a"] * 3
         assert await Access(token="given").token_for(http, address, "r") == "given"
         assert await Access().token_for(http, address, "r") is None
         with pytest.raises(UserError, match="Wrong key"):
             await Access(api_key="a").token_for(http, Address(f"{address.http}/closed", ""), "r")
+        monkeypatch.setattr("server.loadtest.service._ATTEMPTS", 2)
+    async with aiohttp.ClientSession() as http:
+        with pytest.raises(UserError, match="cannot be reached"):
+            await Access(api_key="a").token_for(http, address, "r")
 
 
 async def test_a_lost_connection_is_counted_and_come_back_from(serve: Serve) -> None:
