@@ -131,8 +131,8 @@ class CallBenchmark:
         with tempfile.TemporaryDirectory(prefix="understudy-bench-") as folder:
             service = _Service(self.settings, Path(folder), self.max_drivers)
             self.progress("starting the service", 0.0)
-            start_up = await service.start()
             try:
+                start_up = await service.start()
                 loads = _loads(self.max_drivers)
                 for index, drivers in enumerate(loads):
                     self.progress(f"{drivers} driver{'s' * (drivers > 1)}", index / len(loads))
@@ -222,6 +222,10 @@ class _Service:
                 "data_dir": folder,
                 "capacity": capacity,
                 "log_level": "warning",
+                # Of the service that these settings are for, and that may run beside this: its proxy, which
+                # would want a join key, and its worker's port, whose figures would be taken for this one's.
+                "forwarded_header": None,
+                "metrics_port": None,
             }
         )
         self._process: asyncio.subprocess.Process | None = None
