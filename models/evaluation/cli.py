@@ -58,10 +58,14 @@ def evaluate_landmarks(
         typer.secho(str(error), err=True, fg=typer.colors.RED)
         raise typer.Exit(2) from None
     show(figures)
-    if json_file:
-        write_json(json_file, figures)
-    if picture:
-        draw_grid(picture, held_out, *load_transformer(path))
+    try:
+        if json_file:
+            write_json(json_file, figures)
+        if picture:
+            draw_grid(picture, held_out, *load_transformer(path))
+    except (ValueError, OSError) as error:
+        typer.secho(str(error), err=True, fg=typer.colors.RED)
+        raise typer.Exit(2) from None
 
 
 @app.command("generator")
@@ -154,21 +158,25 @@ def evaluate_generator(
                 cross_photos=sorted(set(cross_photos or [1]) - {0}),
                 progress=lambda done, total: bar.update(cases, completed=done, total=total),
             )
+        show(report)  # first: it took hours, and what follows may not be writable
+        try:
             if json_file:
                 write_json(json_file, report)
-            if out:
-                drawn = bar.add_task("pictures", total=None)
-                page = write_page(
-                    out,
-                    report,
-                    evaluation,
-                    progress=lambda done, total: bar.update(drawn, completed=done, total=total),
-                )
             if card:
                 write_card(card, report, evaluation, card_photos or [])
-        show(report)
-        if out:
-            typer.echo(f"page: {page}")
+            if out:
+                with Progress(*columns) as bar:
+                    drawn = bar.add_task("pictures", total=None)
+                    page = write_page(
+                        out,
+                        report,
+                        evaluation,
+                        progress=lambda done, total: bar.update(drawn, completed=done, total=total),
+                    )
+                typer.echo(f"page: {page}")
+        except (ValueError, OSError) as error:
+            typer.secho(str(error), err=True, fg=typer.colors.RED)
+            raise typer.Exit(2) from None
 
 
 @app.command("card")

@@ -100,6 +100,18 @@ def test_faults_are_named(fault: str, data: Path, tmp_path: Path) -> None:
     ] in result.output
 
 
+def test_what_was_measured_is_shown_though_it_cannot_be_written(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"no photo")
+    arguments = ["--data", str(data), "--no-csim", "--no-perceptual", "--pairs", "1", "--photos", "1"]
+    result = CliRunner().invoke(
+        app,
+        ["generator", *arguments, "--cross-photos", "0", "--json", str(tmp_path / "photo.jpg" / "x.json")],
+    )
+    assert result.exit_code == 2
+    assert "mesh-warp" in result.output
+    assert "photo.jpg" in result.output
+
+
 def test_a_checkpoint_gives_its_averaged_weights(tmp_path: Path) -> None:
     network = MarionetteNetwork(NetworkConfig(size=64, width=4, attention_channels=4))
     average = {name: tensor + 0.25 for name, tensor in network.state_dict().items()}
