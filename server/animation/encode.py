@@ -159,7 +159,8 @@ class _Sound:
         rate = rate if rate in (44100, 48000, 32000, 24000, 16000) else 48000
         layout = "mono" if (streams[0].channels or 2) == 1 else "stereo"
         self._stream = container.add_stream(codec, rate=rate, layout=layout)
-        self._resampler = av.AudioResampler(self._stream.codec_context.format or "fltp", layout, rate)
+        self._wanted = self._stream.codec_context.format or "fltp", layout, rate
+        self._came: tuple[str, str, int] | None = None
         self._fifo = av.AudioFifo()
         self._rate = rate
         self._begin = self._begin_of_pictures()
@@ -192,7 +193,7 @@ class _Sound:
             self._ended = True
             return
         begins = float(frame.time or 0.0) - self._begin
-        for part in self._resampler.resample(frame):
+        for part in self._resampled(frame):
             samples: Any = part.to_ndarray()
             if self._taken == 0 and self._fifo.samples == 0:
                 late = round(min(begins, _LATEST_SOUND_S) * self._rate)
@@ -208,6 +209,17 @@ class _Sound:
             )
             cut.sample_rate = self._rate
             self._fifo.write(cut)
+
+    def _resampled(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        """As it is encoded. What was recorded from a broadcast may change its rate and channels on the way.
+
+        A resampler takes what came first for all that comes: anything else it may pass on as it is, and the
+        queue then reads beyond it.
+        """
+        came = frame.format.name, frame.layout.name, frame.sample_rate
+        if came != self._came:
+            self._came, self._resampler = came, av.AudioResampler(*self._wanted)
+        return self._resampler.resample(frame)
 
     @staticmethod
     def _interleaved(frame: Any) -> int:

@@ -97,6 +97,28 @@ def test_sound_is_carried_over_and_ends_with_the_pictures(tmp_path: Path, kind: 
     np.testing.assert_allclose(begins, [0.0, 1.0, 2.0], atol=0.06)
 
 
+def test_sound_that_changes_its_rate_and_channels_on_the_way(tmp_path: Path) -> None:
+    sound, path = tmp_path / "sound.ts", tmp_path / "x.mp4"
+    for rate, layout, channels in ((48000, "stereo", 2), (44100, "mono", 1)):
+        with av.open(str(tmp_path / "part.ts"), "w", format="mpegts") as container:
+            stream = container.add_stream("aac", rate=rate, layout=layout)
+            for index in range(40):
+                silence = np.zeros((channels, 1024), np.float32)
+                frame = av.AudioFrame.from_ndarray(silence, format="fltp", layout=layout)
+                frame.sample_rate, frame.pts = rate, index * 1024
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        with sound.open("ab") as whole:
+            whole.write((tmp_path / "part.ts").read_bytes())
+    with writing(path, "mp4", 20, sound=sound) as writer:
+        for picture in _pictures(30):
+            writer.write(picture)
+    with av.open(str(path)) as container:
+        frames = list(container.decode(audio=0))
+        assert {frame.sample_rate for frame in frames} == {48000}
+        assert sum(frame.samples for frame in frames) / 48000 == pytest.approx(1.5, abs=0.1)
+
+
 def test_what_fails_leaves_nothing_and_keeps_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "x.mp4"
     path.write_bytes(b"mine")
