@@ -37,7 +37,10 @@ class Address:
         Raises:
             UserError: it is no http(s) address.
         """
-        parts = urlsplit(url if "://" in url else f"http://{url}")
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+        except ValueError:  # brackets that do not close
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise UserError(f"{url}: give the address of the page, as https://meet.example.org.")
         secure = "s" if parts.scheme == "https" else ""

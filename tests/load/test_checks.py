@@ -177,8 +177,9 @@ def test_spread_leaves_out_what_was_not_measured() -> None:
 def test_addresses() -> None:
     assert Address.of("https://meet.example.org/?room=x").ws == "wss://meet.example.org/ws"
     assert Address.of("localhost:8080").http == "http://localhost:8080"
-    with pytest.raises(UserError, match="address of the page"):
-        Address.of("ftp://example.org")
+    for wrong in ("ftp://example.org", "http://[::1", ""):
+        with pytest.raises(UserError, match="address of the page"):
+            Address.of(wrong)
 
 
 def test_film_for_the_camera_view_is_what_is_sent(film: Film, tmp_path: Path) -> None:
