@@ -64,8 +64,6 @@ class SignalingLink:
 
     def welcomed(self) -> None:
         """From now on messages are sent."""
-        while not self._unsent.empty():
-            self._unsent.get_nowait()
         self.welcome.set()
 
     async def run(self) -> None:
@@ -84,6 +82,9 @@ class SignalingLink:
                     logger.info("Signaling is out of reach: %s", error or type(error).__name__)
                 finally:
                     self.welcome.clear()
+                    # Said to no avail: on the next connection anything before the welcome ends it.
+                    while not self._unsent.empty():
+                        self._unsent.get_nowait()
                     self._on_lost()
                 await asyncio.sleep(wait * random.uniform(0.7, 1.3))
                 wait = min(LONGEST_WAIT_S, wait * 1.7)

@@ -37,7 +37,7 @@ def calibrate(
     Args:
         network: trained.
         data: a built dataset.
-        samples: frames, each of its own person.
+        samples: frames, each of a person drawn anew.
         seed: of the draw.
         progress: called with the number of frames done.
 
