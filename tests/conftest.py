@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +38,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
     config.option.loadscopereorder = False  # the order is the one above
     return UnitTestsByFile(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport) -> None:
+    """Name a test whose process died when it dies: the summary does, but a run that is cut off has none."""
+    print(f"\n{report.longrepr}", file=sys.stderr, flush=True)
