@@ -14,7 +14,7 @@ INSTALLED_TEST := $(VENV)/.installed-test
 # PIP_ARGS and ARGS pass options on: make install PIP_ARGS='--no-index --find-links wheels'
 PIP := $(PYTHON_BIN) -m pip --disable-pip-version-check install $(PIP_ARGS)
 # tests/conftest.py says which tests stay by themselves. ARGS='-n 0' runs all in one process, for -s and --pdb.
-UNIT_TESTS_BESIDE_EACH_OTHER := --numprocesses logical --maxprocesses 4 --max-worker-restart 3
+BESIDE_EACH_OTHER := --numprocesses logical --maxprocesses 4 --max-worker-restart 3
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,11 +28,11 @@ test: $(INSTALLED_TEST) ## Run every test, browsers included (make test ARGS='-k
 	@scripts/system_packages.sh browser
 	@scripts/system_packages.sh relay
 	@scripts/system_packages.sh redis
-	$(PYTHON_BIN) -m pytest $(UNIT_TESTS_BESIDE_EACH_OTHER) $(ARGS)
+	$(PYTHON_BIN) -m pytest $(BESIDE_EACH_OTHER) $(ARGS)
 
 test-fast: $(INSTALLED_TEST) ## Run every test that needs no browser
 	@scripts/system_packages.sh redis
-	$(PYTHON_BIN) -m pytest $(UNIT_TESTS_BESIDE_EACH_OTHER) -m 'not e2e' $(ARGS)
+	$(PYTHON_BIN) -m pytest $(BESIDE_EACH_OTHER) -m 'not e2e' $(ARGS)
 
 lint: $(INSTALLED_TEST) ## Check style, formatting and types
 	$(VENV)/bin/ruff check .
