@@ -24,20 +24,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """Where several processes share the tests (``-n 2``), each takes a file of unit or integration tests at a time.
+    """Where several processes share the tests (``-n 2``), each takes a file of unit tests at a time.
 
-    All others come last and stay with one process: load, bad networks and browsers need the machine.
+    All others come last and stay with one process: calls, timeouts and browsers need the machine.
     (Marks of ``--dist loadgroup`` would say the same, but pytest-xdist 3.8 loses them under pytest 9.2.)
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class FileByFile(LoadScopeScheduling):
+    class UnitTestsByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", 1)[0]
-            return file if file.startswith(("tests/unit/", "tests/integration/")) else "one by one"
+            return file if file.startswith("tests/unit/") else "one by one"
 
     config.option.loadscopereorder = False  # the order is the one above
-    return FileByFile(config, log)
+    return UnitTestsByFile(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)
