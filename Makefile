@@ -13,8 +13,9 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_TEST := $(VENV)/.installed-test
 # PIP_ARGS and ARGS pass options on: make install PIP_ARGS='--no-index --find-links wheels'
 PIP := $(PYTHON_BIN) -m pip --disable-pip-version-check install $(PIP_ARGS)
-# tests/conftest.py says which tests stay by themselves. ARGS='-n 0' runs all in one process, for -s and --pdb.
-BESIDE_EACH_OTHER := --numprocesses logical --maxprocesses 4 --max-worker-restart 3
+# tests/conftest.py says which tests stay by themselves. After a crash pytest-xdist waits for ever where it may
+# restart a process: it ends the run and names the test instead. ARGS='-n 0' runs all in one process, for -s and --pdb.
+BESIDE_EACH_OTHER := --numprocesses logical --maxprocesses 4 --max-worker-restart 0
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
