@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -38,6 +39,9 @@ FILE_NAME: Final = "audit.db"
 PATIENCE_S: Final = 5
 #: Held by whoever migrates: several nodes may start together on one PostgreSQL.
 _MIGRATION_LOCK: Final = 0x756E6465
+#: Alembic keeps the migration that runs in globals: of two threads one would work on the connection that the
+#: other closes, which ends the process (sqlite3, segmentation fault).
+_MIGRATING: Final = threading.Lock()
 
 metadata = MetaData()
 #: As the newest migration leaves it.
@@ -156,13 +160,13 @@ class AuditDatabase:
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the schema up to date."""
+    """Bring the schema up to date; one thread at a time."""
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with engine.begin() as connection:
+    with engine.begin() as connection, _MIGRATING:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         config.attributes["connection"] = connection

@@ -73,6 +73,21 @@ def test_nodes_may_start_together(postgres: str, tmp_path: Path) -> None:
     assert AuditDatabase(database_url(address, tmp_path)).count() == 0
 
 
+def test_threads_may_open_databases_together(tmp_path: Path) -> None:
+    """In a process of its own: without the lock this ends in a segmentation fault, or in lost tables."""
+    program = (
+        "import pathlib, sys; from concurrent.futures import ThreadPoolExecutor\n"
+        "from server.audit.database import AuditDatabase, database_url\n"
+        "def opened(number):\n"
+        "    return AuditDatabase(database_url('', pathlib.Path(sys.argv[1], str(number)))).count()\n"
+        "with ThreadPoolExecutor(8) as pool: print(sum(pool.map(opened, range(32))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, b"0\n"), done.stderr.decode()
+
+
 def test_text_that_a_database_does_not_take_is_made_takeable(url: URL) -> None:
     database = AuditDatabase(url)
     database.write([entry(name="a\0b\ud800", room="r" * 100)])
