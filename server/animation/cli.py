@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -86,7 +90,7 @@ def animate(
         format_of(out)  # said before any work is done
         library = Library(loaded.data_dir / "templates")
         templates = [library.find(name, files=True) for name in template or []]
-        with Progress(*columns, console=Console(stderr=True)) as bar:
+        with _told_to_end_is_an_exit(), Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task("looking for the face", total=None)
             work = Work(
                 subject=_subject(photos, loaded),
@@ -111,6 +115,20 @@ def animate(
             raise
         _fail("weights_invalid", f"{error}.")
     typer.echo(f"{out}: {count} pictures")
+
+
+@contextmanager
+def _told_to_end_is_an_exit() -> Iterator[None]:
+    """SIGTERM unwinds as Ctrl-C does: the half of a film, a hidden file beside the result, goes with it."""
+
+    def end(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _subject(photos: list[str], settings: Any) -> Any:

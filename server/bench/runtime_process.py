@@ -127,7 +127,7 @@ def _torch_convolution(threads: int) -> Callable[[], object]:
 def _openvino_convolution(name: Name, threads: int) -> Callable[[], object]:
     from models.marionette.openvino_int8 import quantised
     from models.marionette.openvino_runtime import bf16_is_fast
-    from models.marionette.silent_openvino import openvino, ops
+    from models.marionette.silent_openvino import core, openvino, ops
 
     random = np.random.default_rng(0)
     picture = random.random((1, _CHANNELS, _SIDE, _SIDE), np.float32)
@@ -146,7 +146,7 @@ def _openvino_convolution(name: Name, threads: int) -> Callable[[], object]:
         "PERFORMANCE_HINT": "LATENCY",
     }
     model = openvino.Model([convolved], [given])
-    request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+    request = core.compile_model(model, "CPU", options).create_infer_request()
     return lambda: request.infer([picture], share_inputs=True)
 
 

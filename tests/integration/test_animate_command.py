@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,3 +176,19 @@ def test_a_network_of_ones_own(photo: Path, tmp_path: Path) -> None:
     assert code == 1
     assert "weights_invalid" in said
     assert not (tmp_path / "y.webp").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_ends_it_finds_no_half_of_a_film(photo: Path, tmp_path: Path, number: signal.Signals) -> None:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    command = ["animate", str(photo), "-t", "happy", "--seconds", "60", "-o", str(folder / "x.mp4")]
+    process = subprocess.Popen([sys.executable, "-m", "server.cli", *command], stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while not list(folder.iterdir()):
+        assert process.poll() is None, "it ended by itself"
+        assert time.monotonic() < until, "no film was begun"
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(20) == 128 + number
+    assert list(folder.iterdir()) == []

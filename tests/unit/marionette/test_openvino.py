@@ -17,7 +17,7 @@ from models.marionette.generator import MarionetteGenerator
 from models.marionette.network import MarionetteNetwork, NetworkConfig
 from models.marionette.openvino_int8 import quantised
 from models.marionette.openvino_runtime import OpenVinoRuntime
-from models.marionette.silent_openvino import openvino, ops
+from models.marionette.silent_openvino import core, openvino, ops
 from models.marionette.weights import ActivationRanges, read_weights, save_network, weights_of
 from server.generators import SHIPPED
 from tests.unit.marionette.test_generator import landmarks, photo
@@ -128,7 +128,7 @@ def test_a_rounded_convolution_is_the_convolution(least: float) -> None:
     read, kernel = quantised(given, weight, ranges)
     model = openvino.Model([ops.convolution(read, kernel, [1, 1], [1, 1], [1, 1], [1, 1])], [given], "test")
     options = {"INFERENCE_PRECISION_HINT": "f32"}
-    rounded = openvino.Core().compile_model(model, "CPU", options)([x])[0]
+    rounded = core.compile_model(model, "CPU", options)([x])[0]
     exact = torch.nn.functional.conv2d(torch.from_numpy(x), torch.from_numpy(weight), padding=1).numpy()
     # steps alike for all channels would be off by 0.4
     assert np.abs(rounded - exact).mean() < 0.05 * exact.std()
@@ -169,12 +169,41 @@ assert psutil.Process().children() == []
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
+def test_signals_are_handled_after_runtimes_went_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    """With a core each, the process ended without a word: the stack for signals was gone."""
+    torch.manual_seed(0)
+    weights = tmp_path / "weights.safetensors"
+    save_network(MarionetteNetwork(NetworkConfig(width=4, attention_channels=4)), weights)
+    program = f"""
+import gc, os, signal
+from pathlib import Path
+import numpy as np
+from models.landmarks.topology import canonical_face
+from models.marionette.generator import MarionetteGenerator
+from models.marionette.openvino_runtime import OpenVinoRuntime
+from models.marionette.weights import read_weights
+face = (canonical_face()[None] * 85 + 256).astype(np.float32)
+made = [OpenVinoRuntime(read_weights(Path({str(weights)!r})), precision) for precision in ("f32", "bf16")]
+for runtime in made:
+    MarionetteGenerator(runtime).encode_target(np.zeros((1, 512, 512, 3), np.uint8), face)
+del runtime
+while made:
+    del made[0]
+    gc.collect()
+handled = []
+signal.signal(signal.SIGTERM, lambda *_: handled.append(1))
+os.kill(os.getpid(), signal.SIGTERM)
+assert handled
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
 def test_openvino_is_imported_in_one_place_only() -> None:
     root = Path(__file__).parents[3]
     found = [
         file.relative_to(root).as_posix()
         for folder in ("models", "server", "signaling")
         for file in (root / folder).rglob("*.py")
-        if re.search(r"^\s*(import|from) openvino", file.read_text(), re.MULTILINE)
+        if re.search(r"^\s*(import|from) openvino|\.Core\(", file.read_text(), re.MULTILINE)
     ]
     assert found == ["models/marionette/silent_openvino.py"]
