@@ -8,8 +8,12 @@ so that only the first start after an installation takes seconds longer.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, Final, TypeVar, cast
 
 import numba
 import numpy as np
@@ -21,6 +25,7 @@ __all__ = ["compiled", "float32", "uint8"]
 logger = logging.getLogger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Cache(FunctionCache):
@@ -40,11 +45,46 @@ def compiled(function: Function) -> Function:
     be brought within bounds first. That is why arithmetic is strict: LLVM's ``nsz`` lets NaN through a clamp.
     """
     dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    dispatcher.compile = _uninterrupted(dispatcher.compile)
     try:
         dispatcher._cache = _Cache(function)
     except RuntimeError:  # no folder at all may be written
         logger.warning("%s is compiled anew at each start: no folder can be written", function.__qualname__)
     return cast("Function", dispatcher)
+
+
+def _uninterrupted(compiling: Function) -> Function:
+    @wraps(compiling)
+    def whole(*arguments: Any) -> Any:
+        with interrupts_wait():
+            return compiling(*arguments)
+
+    return cast("Function", whole)
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Have Python's handlers of Ctrl-C and SIGTERM wait for the end of the block.
+
+    LLVM calls back into Python while it takes machine code in. What a handler raises there is lost, and LLVM
+    goes on without what it asked for, into a segmentation fault.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers run in the main thread alone
+        return
+    came: list[tuple[int, Any]] = []
+    handlers: dict[int, Callable[[int, Any], Any]] = {}
+    for ending in _ENDING:
+        if callable(handler := signal.getsignal(ending)):
+            handlers[ending] = handler
+            signal.signal(ending, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number, frame in came:
+            handlers[number](number, frame)
 
 
 def float32(array: npt.ArrayLike) -> npt.NDArray[np.float32]:

@@ -20,7 +20,7 @@ from openvino import opset13 as ops  # noqa: E402
 
 __all__ = ["core", "openvino", "ops"]
 
-#: Each further one would give its thread another stack for signals. Given back in another order than they were
-#: made in, the last leaves the thread a stack that is no longer there: the next signal that Python handles ends
-#: the process without a word (Ctrl-C, SIGTERM; segmentation fault).
+#: Each further one would give its thread another stack for signals. Given back in another order than they
+#: were made in, the last leaves the thread a stack that is no longer there: the next signal that Python
+#: handles ends the process without a word (Ctrl-C, SIGTERM; segmentation fault).
 core = openvino.Core()

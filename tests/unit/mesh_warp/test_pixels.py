@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -157,3 +159,24 @@ def test_without_any_folder_functions_are_compiled_all_the_same(
 
         assert thrice(14.0) == 42.0
     assert "no folder can be written" in caplog.text
+
+
+def test_ctrl_c_waits_until_machine_code_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raised within LLVM's callbacks it was lost, and the process ended with a segmentation fault."""
+
+    @compiled
+    def doubled(number: float) -> float:
+        return 2 * number
+
+    done = []
+
+    def keeping(cache: caching.FunctionCache, signature: object, data: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append(signature)
+
+    monkeypatch.setattr(caching.FunctionCache, "save_overload", keeping)
+    with pytest.raises(KeyboardInterrupt):
+        doubled(1.0)
+    assert len(done) == 1
+    assert doubled(1.5) == 3.0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
