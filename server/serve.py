@@ -10,10 +10,12 @@ import secrets
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
@@ -46,10 +48,12 @@ def run_serve(settings: Settings) -> int:
         The process's exit status.
 
     Raises:
-        UserError: the address cannot be listened on, or others could reach it and would be let in unasked.
+        UserError: the address cannot be listened on, others could reach it and would be let in unasked, or
+            nothing can be kept in ``data_dir``.
     """
     configure_logging(settings.log_level, "serve", settings.log_format)
     require_guard(settings)
+    _require_data_dir(settings.data_dir)
     with _listening_socket(settings) as listener:
         return _run(_serve(settings, listener))
 
@@ -58,10 +62,12 @@ def run_signaling(settings: Settings) -> int:
     """Run page, targets API and signaling without a media worker, until SIGINT or SIGTERM.
 
     Raises:
-        UserError: the address cannot be listened on, or others could reach it and would be let in unasked.
+        UserError: the address cannot be listened on, others could reach it and would be let in unasked, or
+            nothing can be kept in ``data_dir``.
     """
     configure_logging(settings.log_level, "signaling", settings.log_format)
     require_guard(settings)
+    _require_data_dir(settings.data_dir)
     with _listening_socket(settings) as listener:
         return _run(_signaling(settings, listener))
 
@@ -227,6 +233,21 @@ def _listening_socket(settings: Settings) -> socket.socket:
                 f"Port {port} needs rights that this user lacks; choose one above 1023."
             ) from None
         raise UserError(f"Cannot listen on {host} port {port}: {error.strerror or error}.") from None
+
+
+def _require_data_dir(folder: Path) -> None:
+    """Make the data folder, and write to it: otherwise the first to notice would be who uploads a photo."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # rights alone do not say it: the disk may be read-only
+            pass
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"data_dir: {folder} is no folder; name one that uploads can be kept in.") from None
+    except OSError as error:
+        raise UserError(
+            f"data_dir: nothing can be written to {folder} ({error.strerror or error}); "
+            "choose another folder: --data-dir, UNDERSTUDY_DATA_DIR."
+        ) from None
 
 
 def _stop_signal() -> asyncio.Event:

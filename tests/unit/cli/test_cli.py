@@ -61,6 +61,19 @@ def test_mistakes_end_in_a_sentence_and_code_2(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("verb", ["serve", "signaling"])
+@pytest.mark.parametrize("folder", ["taken", "taken/within", "/proc/understudy"])
+def test_a_data_dir_that_nothing_can_be_kept_in_is_refused_at_the_start(
+    tmp_path: Path, verb: str, folder: str
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    arguments = [verb, "--port", "0", "--data-dir", folder]
+    done = understudy(*arguments, cwd=tmp_path, UNDERSTUDY_WORKER_SECRET="s" * 32)
+    assert done.returncode == 2
+    assert f"data_dir: {'nothing can be written to ' if folder[0] == '/' else ''}{folder}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_settings_shows_value_origin_and_default(tmp_path: Path) -> None:
     shown = understudy("settings", cwd=tmp_path, UNDERSTUDY_PORT="8123").stdout
     assert "8123" in shown
