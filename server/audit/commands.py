@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -26,12 +27,19 @@ from server.targets.store import TargetProtected, TargetStore, TargetUnknown
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _HASH_SHOWN = 12
+_WIDEST = 1_000_000
+_ROOMY = 60
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[AuditDatabase]:
+def _opened(settings: Settings, *, make: bool = False) -> Iterator[AuditDatabase]:
+    """The log's database; one that is not there yet is made only on demand, not by who merely looks."""
     try:
-        database = AuditDatabase(database_url(settings.audit_url.get_secret_value(), settings.data_dir))
+        url = database_url(settings.audit_url.get_secret_value(), settings.data_dir)
+        file = url.database if url.get_backend_name() == "sqlite" else None
+        if not make and file is not None and not Path(file).exists():
+            raise UserError(f"There is no audit log at {file}; is this the data_dir of the service?")
+        database = AuditDatabase(url)
         try:
             yield database
         finally:
@@ -70,13 +78,18 @@ def show(
             print(json.dumps({"when": _when(entry), **asdict(entry)}))
         return
     table = Table("when", "event", "who", "from", "room", "target", "detail", box=SIMPLE)
-    table.columns[0].min_width = len("2030-01-01 12:00:00Z")  # the others may be folded
-    table.columns[1].min_width = max([5, *(len(entry.event) for entry in entries)])
+    for column in table.columns:
+        column.overflow = "fold"  # in a narrow window every cell goes on below; nothing is left out
     for entry in entries:
         who = " ".join(filter(None, (entry.name, entry.terminal, entry.token)))
         cells = (who, entry.address, entry.room, (entry.target or "")[:_HASH_SHOWN], entry.detail)
         table.add_row(_when(entry), entry.event, *(escape(cell or "") for cell in cells))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:  # a file or another program has no width
+        console.width = max(
+            1, Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+        )
+    console.print(table)
 
 
 def purge(settings: Settings, days: float | None) -> None:
@@ -102,7 +115,7 @@ def forget_target(settings: Settings, target: str) -> None:
     except TargetUnknown:  # it may have expired, and be in the log still
         deleted = False
     animations = _forget_animations(settings.data_dir, target_hash(target))
-    with _opened(settings) as database:
+    with _opened(settings, make=True) as database:
         entries = database.forget(target_hash(target))
         if not deleted and not animations and not entries:
             raise UserError("There is no such target, and nothing was logged of it.")

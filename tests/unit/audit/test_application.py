@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aiohttp import FormData
+from rich.console import Console
 from typer.testing import CliRunner
 
 from server.app import STORE
@@ -207,6 +209,59 @@ def test_show_and_purge(tmp_path: Path) -> None:
     assert "Deleted 1 entries older than 90 days" in run("audit", "purge", folder=tmp_path).stdout
     assert [entry.room for entry in logged(tmp_path)] == ["new"]
     assert "Deleted 1" in run("audit", "purge", "--days", "0", folder=tmp_path).stdout
+
+
+@pytest.mark.parametrize("columns", [80, 130, None])
+def test_show_leaves_nothing_out_however_narrow_the_window(
+    tmp_path: Path, columns: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = AuditEntry(
+        at=1.0,
+        event="target.uploaded",
+        name="Ada Lovelace",
+        terminal=f"t_{'x' * 30}",
+        address="192.168.100.200",
+        room="daily-meeting",
+        target=target_hash("t_1"),
+        detail=f"consent: {STATEMENT} {'word ' * 30}END",
+    )
+    database = AuditDatabase(database_url("", tmp_path))
+    database.write([entry])
+    database.close()
+    monkeypatch.setenv("COLUMNS", "80")
+    if columns is not None:
+        window = Console(width=columns, force_terminal=True, color_system=None)
+        monkeypatch.setattr("server.audit.commands.Console", lambda: window)
+        with window.capture() as captured:
+            run("audit", "show", folder=tmp_path)
+        head, _, *rows = (line for line in captured.get().splitlines() if line.strip())
+        assert len(head) <= columns
+    else:
+        printed = run("audit", "show", folder=tmp_path).stdout
+        head, _, *rows = (line for line in printed.splitlines() if line.strip())
+        assert len(rows) == 1
+    names = ("when", "event", "who", "from", "room", "target", "detail")
+    places = [*(head.index(f" {name} ") for name in names), None]
+    cells = [
+        "".join("".join(row[begin:end].split()) for row in rows) for begin, end in itertools.pairwise(places)
+    ]
+    assert cells == [
+        "1970-01-0100:00:01Z",
+        entry.event,
+        f"AdaLovelace{entry.terminal}",
+        entry.address,
+        entry.room,
+        target_hash("t_1")[:12],
+        "".join(str(entry.detail).split()),
+    ]
+
+
+@pytest.mark.parametrize("verb", ["show", "purge"])
+def test_reading_a_log_that_is_not_there_makes_none(tmp_path: Path, verb: str) -> None:
+    result = run("audit", verb, folder=tmp_path / "none")
+    assert isinstance(result.exception, UserError)
+    assert str(tmp_path / "none" / "audit.db") in str(result.exception)
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_database_out_of_reach_is_said_in_words(tmp_path: Path) -> None:
