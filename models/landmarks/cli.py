@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
-    from models.landmarks.extraction import ExtractedTrack, LeftOut
+    from models.landmarks.extraction import ExtractedTrack, ExtractionOptions, LeftOut
 
 T = TypeVar("T")
 
@@ -46,21 +49,31 @@ def separate(
     in one safetensors file and draws it in DIR/report.html. A video that shows no face or two, or that cannot
     be decoded, is named and left out.
     """
-    import os
-    import tempfile
+    from models.landmarks.extraction import ExtractionOptions
 
-    from models.landmarks.extraction import ExtractedTrack, ExtractionOptions, extract_all
+    target = store or out / "landmarks.safetensors"
+    if target.is_dir():
+        _fail(f"{target} is a folder; --store names a file.")
+    with _folder(out), _folder(target.parent):
+        try:
+            _separate(videos, out, target, workers, ExtractionOptions(every=every, crop_size=crops))
+        except OSError as error:  # the disk may be full by now
+            _fail(f"{error.filename or out}: {error.strerror or error}.")
+
+
+def _separate(
+    videos: list[Path], out: Path, target: Path, workers: int | None, options: ExtractionOptions
+) -> None:
+    from models.landmarks.extraction import ExtractedTrack, extract_all
 
     count = workers or min(os.cpu_count() or 1, len(videos))
-    target = store or out / "landmarks.safetensors"
-    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".landmarks-", dir=out) as folder:
         results = _with_bar(
             "extracting",
             lambda progress: extract_all(
                 videos,
                 Path(folder),
-                ExtractionOptions(every=every, crop_size=crops),
+                options,
                 workers=count,
                 progress=progress,
             ),
@@ -72,7 +85,33 @@ def separate(
         if not tracks:
             typer.secho("No video was left to separate.", err=True, fg=typer.colors.RED)
             raise typer.Exit(1)
-        _store_and_report(tracks, left_out, target, out / "report.html", crops, count)
+        _store_and_report(tracks, left_out, target, out / "report.html", options.crop_size, count)
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """Make a folder that can be written to; if what it is for fails, what was made goes again if empty."""
+    made = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]  # rights may be missing
+    try:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except (FileExistsError, NotADirectoryError):
+            _fail(f"{path} is no folder.")
+        except OSError as error:
+            _fail(f"Nothing can be written to the folder {path}: {error.strerror or error}.")
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.secho(sentence, err=True, fg=typer.colors.RED)
+    raise typer.Exit(2)
 
 
 def _store_and_report(

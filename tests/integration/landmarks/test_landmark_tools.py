@@ -123,6 +123,28 @@ def test_nothing_left_is_an_error(films: dict[str, Path], tmp_path: Path) -> Non
     assert not (tmp_path / "landmarks.safetensors").exists()
 
 
+def test_where_nothing_can_be_written_is_said_at_once_and_nothing_is_left(
+    films: dict[str, Path], tmp_path: Path
+) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    new = tmp_path / "new"
+    for arguments, sentence in (
+        (["--out", taken], f"{taken} is no folder."),
+        (["--out", taken / "within"], f"{taken / 'within'} is no folder."),
+        (["--out", "/proc/understudy"], "Nothing can be written to the folder /proc/understudy"),
+        (["--out", new, "--store", tmp_path], f"{tmp_path} is a folder"),
+        (["--out", new, "--store", "/proc/understudy/x"], "Nothing can be written to the folder"),
+    ):
+        order = ["landmarks", "separate", str(films["nobody"]), *map(str, arguments)]
+        result = CliRunner().invoke(app, order, env={"COLUMNS": "300"})
+        assert result.exit_code == 2, (arguments, result.exception)
+        assert sentence in result.output
+    order = ["landmarks", "separate", str(films["broken"]), "--out", str(new / "within")]
+    assert "No video was left" in CliRunner().invoke(app, order).output
+    assert list(tmp_path.iterdir()) == [taken]
+
+
 def test_train_and_evaluate_from_films(films: dict[str, Path], tmp_path: Path) -> None:
     folder = films["plain"].parent
     names = []
