@@ -8,6 +8,7 @@ import { directCall } from "./state.js";
 const SETTLE_MS = 1500; // after a resume, what the server has not named by then is gone
 // With these the server ends the terminal for good, when they answer its hello.
 const LAST_WORDS = new Set(["superseded", "version_unsupported", "unauthorised", ...TOKEN_ERRORS]);
+const ENTER_TRIES = 2; // how often a room is asked for on an open line before the lobby is shown
 const CALL_AGAIN_MS = 2500; // between noticing somebody uncalled and calling: usually they call first
 
 /**
@@ -24,6 +25,7 @@ export class Controller {
     this.directAsked = new Set(); // ids of direct requests this person sent or accepted
     this.declined = new Set(); // terminals that declined: not called again unasked
     this.callTimer = this.leaveTimer = null;
+    this.entering = 0; // counts the requests to enter a room: only the last one's answer matters
     signaling.on("*", (message) => this.#received(message));
     signaling.on("status", (status) => this.#line(status));
     store.subscribe(() => this.#follow());
@@ -165,19 +167,37 @@ export class Controller {
     }, SETTLE_MS);
   }
 
-  async #enter() {
+  async #enter(tries = ENTER_TRIES) {
     const { room } = this.store.state;
     const wanted = room ?? this.memory.get("call")?.room;
     if (!wanted) return;
+    this.entering += 1;
+    const asked = this.entering;
     try {
       await this.signaling.request({ type: "room.join", room: wanted });
       this.#call();
     } catch (error) {
-      if (error.code === "disconnected") return; // entered again with the next welcome
-      this.#forget();
-      this.store.dispatch({ type: "local/lobby" });
-      this.say(error.code === "room_full" ? "roomFull" : "serverSays", { message: error.message });
+      if (asked !== this.entering || this.store.state.phase !== "room") return;
+      // The answer alone may be lost, with the line: whoever is in the room stays, whatever became of the request.
+      if (this.#isInside(wanted)) this.#call();
+      else if (error.code === "timed_out" && this.signaling.status !== "open") return; // the next welcome enters
+      else if (error.code === "timed_out" && tries > 1) await this.#enter(tries - 1);
+      else if (error.code !== "disconnected") this.#backToLobby(error); // else entered again with the next welcome
     }
+  }
+
+  /** Whether the server has told that this terminal is in a room. */
+  #isInside(wanted) {
+    const { room, members, terminal } = this.store.state;
+    return room === wanted && members.some((member) => member.terminal === terminal);
+  }
+
+  #backToLobby(error) {
+    this.#forget();
+    this.store.dispatch({ type: "local/lobby" });
+    // The server may have taken the request all the same: others must not meet somebody who sees the lobby.
+    this.#quietly({ type: "room.leave" });
+    this.say(error.code === "room_full" ? "roomFull" : "serverSays", { message: error.message });
   }
 
   #asked(message) {

@@ -85,14 +85,13 @@ export class Signaling {
 
   /** Send a message now, or keep it until the old place is back. Returns false when it is dropped. */
   send(message) {
-    const text = JSON.stringify({ v: PROTOCOL_VERSION, ...message });
     if (this.status === "open") {
-      this.socket.send(text);
+      this.#write(message);
       return true;
     }
     const mayResume = this.status === "lost" || this.status === "connecting";
     if (!mayResume || this.memory.get("resume") === null || this.queue.length >= QUEUE_LIMIT) return false;
-    this.queue.push(text);
+    this.queue.push(message);
     return true;
   }
 
@@ -112,6 +111,8 @@ export class Signaling {
       }
       const timer = this.timers.setTimeout(() => {
         this.pending.delete(id);
+        // What has been said to have failed must not happen after all when the line is back.
+        this.queue = this.queue.filter((kept) => kept.id !== id);
         reject(new SignalingError("timed_out", "The server did not answer."));
       }, REQUEST_TIMEOUT_MS);
       this.pending.set(id, { resolve, reject, timer });
@@ -189,8 +190,12 @@ export class Signaling {
   }
 
   #flush() {
-    for (const text of this.kept ?? []) if (this.status === "open") this.socket.send(text);
+    for (const message of this.kept ?? []) if (this.status === "open") this.#write(message);
     this.kept = [];
+  }
+
+  #write(message) {
+    this.socket.send(JSON.stringify({ v: PROTOCOL_VERSION, ...message }));
   }
 
   #beat(period) {
