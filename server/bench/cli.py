@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from server.bench.files import require_writable
 from server.bench.networks import Name
 
 app = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode="markdown")
@@ -64,6 +65,7 @@ def frame(
     from server.bench.runtime_process import use_threads
     from server.bench.stages import time_frame
 
+    require_writable(json_file=json_file)
     before = read_former(compare)
     name = _one(generator)
     use_threads(name, threads)
@@ -85,6 +87,7 @@ def landmarks(
     from server.bench.results import read_former, show, write
     from server.bench.stages import time_landmarks
 
+    require_writable(json_file=json_file)
     before = read_former(compare)
     with _Bar() as bar:
         times = time_landmarks(frames=frames, progress=bar.share)
@@ -116,6 +119,7 @@ def generator(
     from server.bench.results import read_former, show, write
     from server.bench.runtime_process import measure_generator
 
+    require_writable(json_file=json_file)
     before = read_former(compare)
     sizes, chosen = _numbers(batches, "--batch"), _here(names or list(Name))
     times = []
@@ -156,6 +160,7 @@ def batching(
     from server.bench.batching_report import read_former, show
     from server.bench.results import write
 
+    require_writable(json_file=json_file, plot=plot)
     before = read_former(compare)
     loads, name = _numbers(drivers, "--drivers"), _one(generator)
     with _Bar() as bar:
@@ -191,6 +196,7 @@ def latency(
     from server.bench.latency_report import show_latency
     from server.bench.results import read_former, write
 
+    require_writable(json_file=json_file)
     before, name = read_former(compare), _one(generator)
     with _Bar() as bar:
         bar.update("starting the service as it is", 0.0)
@@ -221,6 +227,7 @@ def everything(
     from server.bench.everything import Everything
     from server.bench.results import parts_of
 
+    require_writable(json_file=json_file)
     parts_of(compare)  # what is wrong with it is said now, not when all is measured
     with _Bar() as bar:
         everything = Everything(_checked(size), _here(list(Name)), quick, browsers, bar.update)
@@ -248,6 +255,7 @@ def animate(
     from server.bench.results import read_former, show, write
     from server.bench.stages import time_command
 
+    require_writable(json_file=json_file)
     before = read_former(compare)
     name = f"{seconds:g} s clip, {size} pixels"
     order = ["animate", "astronaut", "-t", "happy", "--fps", "25"]

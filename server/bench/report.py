@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from server.bench.call import ENOUGH_FPS, CallBenchmark, Report, Row
+from server.bench.files import require_writable
 from server.errors import UserError
 from server.settings import Settings
 
@@ -44,8 +45,9 @@ def run_call_benchmark(
         plot_file: cost and frame age against the number of drivers, drawn.
 
     Raises:
-        UserError: the service did not get ready, or the file cannot be written.
+        UserError: the service did not get ready, or a file cannot be written.
     """
+    require_writable(json_file=json_file, plot=plot_file)
     rows: list[Row] = []
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     task = bar.add_task("", total=1.0)

@@ -82,6 +82,7 @@ def loadtest(
 
     Exit code 0: all is well; 1: something was lost or wrong; 2: wrong usage, or no such service.
     """
+    from server.bench.files import require_writable
     from server.errors import UserError
     from server.loadtest.service import Access, Address
 
@@ -89,6 +90,7 @@ def loadtest(
     prefix = room_prefix or f"load-{secrets.token_hex(4)}"
     if plot is not None and signaling_only:
         raise UserError("--plot: there is nothing to draw with --signaling-only.")
+    require_writable(json_file=json_file, plot=plot)
     if signaling_only:
         from server.loadtest.signaling import SignalingLoad, SignalingOptions
         from server.loadtest.signaling_report import show_signaling

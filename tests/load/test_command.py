@@ -94,6 +94,10 @@ def test_something_wrong_is_1(service: Service) -> None:
         (("ftp://localhost",), "give the address of the page"),
         (("http://localhost", "--signaling-only", "--terminals", "10", "--rooms", "6"), "do not fit"),
         (("http://localhost", "--calls", "0"), "--calls"),
+        (("http://localhost:9", "--plot", "x.txt"), "--plot x.txt: end its name in"),
+        (("http://localhost:9", "--plot", "none/x.png"), "--plot none/x.png: there is no folder none"),
+        (("http://localhost:9", "--json", "none/x.json"), "--json none/x.json: there is no folder none"),
+        (("http://localhost:9", "--signaling-only", "--json", "/"), "--json /: this is a folder"),
     ],
 )
 def test_wrong_usage_and_a_service_that_is_not_there_are_2(arguments: tuple[str, ...], sentence: str) -> None:
