@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from pydantic import ValidationError
 
 from server.api_tokens import join_path
@@ -22,8 +24,10 @@ def make_token(
         url: address of the service, to make a link of it.
 
     Raises:
-        UserError: a room or name that the protocol would not take, or a guest without a room.
+        UserError: a room or name that the protocol would not take, a guest without a room, or a URL that no
+            link can be made of.
     """
+    address = None if url is None else _address(url)
     try:
         token, _ = mint(key, room=room, name=name, role="host" if is_host else "guest", ttl_s=hours * 3600)
     except ValidationError as error:
@@ -33,4 +37,19 @@ def make_token(
                 "Name the room: `understudy token ROOM`; only a --host may go anywhere."
             ) from None
         raise UserError(f"{details['loc'][0]}: {details['msg']}.") from None
-    return token if url is None else url.rstrip("/") + join_path(token, room)
+    return token if address is None else address + join_path(token, room)
+
+
+def _address(url: str) -> str:
+    """The address of a page, as a link goes on from it."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # brackets that do not close, a port that is no number
+        parts, port = urlsplit(""), None
+    plain = not any(
+        letter.isspace() or letter in "?#" for letter in url
+    )  # the room and the token follow these
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not plain:
+        raise UserError(f"--url {url}: give the address of the page, as https://meet.example.org.")
+    return url.rstrip("/")

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.errors import UserError
+from server.token_command import make_token
 from signaling.protocol import ErrorCode
 from signaling.tokens import AUDIENCE, MAX_TTL_S, TokenDenied, mint, verify
 
@@ -131,3 +133,23 @@ def test_any_text_is_refused_in_words(text: str) -> None:
 def test_what_makes_no_sense_is_not_minted(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"."):
         mint(**{"key": KEY, "room": "r", "ttl_s": 60, **wrong})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("x.org", "x.org:8443", "notaurl:///", "https://", "https:///x", "ftp://x.org", "", "https://[::1"),
+        *("https://x.org/?room=a#b", "https://x.org/#", "https://x.org:many", "https://x .org"),
+    ],
+)
+def test_no_link_is_made_of_what_is_no_address_of_a_page(url: str) -> None:
+    with pytest.raises(UserError, match="give the address of the page, as https://meet"):
+        make_token(KEY, room="r", name=None, is_host=False, hours=1, url=url)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://x.org", "http://localhost:8080/", "https://x.org/meet/", "http://[::1]:80"]
+)
+def test_a_link_goes_on_from_the_address(url: str) -> None:
+    link = make_token(KEY, room="r", name=None, is_host=False, hours=1, url=url)
+    assert link.startswith(f"{url.rstrip('/')}/?room=r#token=")
