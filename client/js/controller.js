@@ -149,6 +149,7 @@ export class Controller {
   #welcomed(message) {
     this.sessions.configure({ terminal: message.terminal, iceServers: message.ice_servers });
     if (message.resumed) {
+      this.sessions.hurry();
       setTimeout(() => this.store.dispatch({ type: "local/settled" }), SETTLE_MS);
     } else {
       this.sessions.restart();
@@ -222,9 +223,7 @@ export class Controller {
   }
 
   #line({ status }) {
-    const before = this.store.state.line;
     this.store.dispatch({ type: "local/line", status });
-    if (status === "open" && before === "lost") this.sessions.hurry();
   }
 
   // ------------------------------------------------------------------------- what follows from the state

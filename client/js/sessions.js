@@ -89,9 +89,15 @@ export class MediaSessions {
     }
   }
 
-  /** Try what is waiting for its next try at once: the network is back. */
+  /**
+   * The line is back: try at once what waits for its next try, and anew what was being connected, because what
+   * was signalled meanwhile, here or there, is lost. A direct session that the other side offers is left to it.
+   */
   hurry() {
-    for (const slot of this.slots.values()) if (!slot.session) this.#open(slot);
+    for (const slot of this.slots.values()) {
+      const isTheirs = slot.channel === "direct" && !this.#offers(slot);
+      if (!slot.session || (!slot.connected && !isTheirs)) this.#open(slot);
+    }
   }
 
   /** What the sending sessions send from now on: a camera's or microphone's track, or null. */

@@ -7,6 +7,9 @@ export const PROTOCOL_VERSION = 1;
 const OPEN_TIMEOUT_MS = 8000;
 const REQUEST_TIMEOUT_MS = 10000;
 const QUEUE_LIMIT = 100;
+// Not kept while the line is lost, for what holds by then is told with the welcome: an earlier face or camera must
+// not overtake today's, and media sessions are offered anew.
+const NEVER_KEPT = new Set(["target.select", "media.set", "media.signal"]);
 // After these answers to hello the server has had its last word: trying again would only repeat it.
 const HELLO_REFUSED = new Set(["version_unsupported", "unauthorised", ...TOKEN_ERRORS]);
 
@@ -27,7 +30,8 @@ export class SignalingError extends Error {
  * `{status, attempt, wait}` where status is idle | connecting | open | lost | closed | fatal.
  * While the line is lost and a resume token is held, what is sent is kept (at most 100 messages) and goes
  * out once the server has given the terminal its old place back; with a new place it is dropped, because
- * it spoke of rooms and sessions that are gone.
+ * it spoke of rooms and sessions that are gone. Of what changes by itself meanwhile (one's face, devices,
+ * media sessions) nothing is kept: listeners of `welcome` tell how it is then.
  */
 export class Signaling {
   constructor({
@@ -90,7 +94,8 @@ export class Signaling {
       return true;
     }
     const mayResume = this.status === "lost" || this.status === "connecting";
-    if (!mayResume || this.memory.get("resume") === null || this.queue.length >= QUEUE_LIMIT) return false;
+    if (!mayResume || NEVER_KEPT.has(message.type)) return false;
+    if (this.memory.get("resume") === null || this.queue.length >= QUEUE_LIMIT) return false;
     this.queue.push(message);
     return true;
   }

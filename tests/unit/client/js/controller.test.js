@@ -36,6 +36,7 @@ beforeEach(() => {
   const sessions = {
     configure() {},
     restart() {},
+    setTrack() {},
     hurry: () => (hurried += 1),
     reconcile: (plan) => (wanted = plan.map(({ channel }) => channel)),
   };
@@ -127,4 +128,20 @@ test("a full room leads back to the lobby, and out of whatever room the server k
   assert.equal(store.state.phase, "lobby");
   assert.equal(sentNow("room.leave").length, 1);
   assert.deepEqual(said, ["roomFull"]);
+});
+
+test("after a resume the server knows today's face and devices, not those of the lost line", async () => {
+  join();
+  store.dispatch({ type: "local/me", camera: true, microphone: true });
+  FakeSocket.last.break();
+  controller.selectTarget("taken-off");
+  controller.media = { microphone: { track: null }, live: () => false };
+  controller.mediaChanged("microphone");
+  controller.selectTarget("worn");
+  line.reconnectNow();
+  welcome(true);
+  await pass(0);
+  assert.deepEqual(sentNow("target.select").map(({ target }) => target), ["worn"]);
+  assert.deepEqual(sentNow("media.set").map(({ microphone }) => microphone), [false]);
+  assert.equal(hurried, 1, "media sessions that were being connected are offered anew");
 });

@@ -288,3 +288,18 @@ test("a browser that refuses another frame rate keeps its session", async (conte
   session.close();
   delete globalThis.RTCPeerConnection;
 });
+
+test("when the line is back, what was being connected is offered anew, and what plays goes on", () => {
+  media.reconcile([publish, subscribe("ada"), direct("zoe"), direct("abe")]);
+  made[0].onState("connected", null);
+  media.take({ channel: "direct", session: "theirs", peer: "abe", description: { type: "offer", sdp: "" } });
+  const before = made.length;
+  media.hurry();
+  const anew = made.slice(before).map(({ channel, peer, done }) => [channel, peer, done[0]]);
+  assert.deepEqual(anew, [
+    ["subscribe", "ada", "offer"],
+    ["direct", "zoe", "offer"],
+  ]);
+  assert.equal(made[1].closed, true);
+  assert.equal(made[0].closed, undefined);
+});

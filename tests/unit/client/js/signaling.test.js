@@ -79,23 +79,51 @@ test("a connection that never opens is given up and tried again", () => {
 
 test("what is said while the line is lost goes out after the resume, in order", () => {
   connect().break();
-  assert.equal(line.send({ type: "target.select", target: "a" }), true);
-  assert.equal(line.send({ type: "media.set", camera: true, microphone: false }), true);
+  assert.equal(line.send({ type: "text.send", text: "a" }), true);
+  assert.equal(line.send({ type: "call.leave", call: "c" }), true);
   timers.advance(300);
   const socket = FakeSocket.last;
   socket.open();
   socket.receive({ ...WELCOME, resumed: true });
-  assert.deepEqual(socket.types(), ["hello", "target.select", "media.set"]);
+  assert.deepEqual(socket.types(), ["hello", "text.send", "call.leave"]);
 });
 
 test("listeners of the welcome speak before the kept messages go out", () => {
   line.on("welcome", () => line.send({ type: "media.set", camera: true, microphone: true }));
   connect().break();
-  line.send({ type: "target.select", target: "a" });
+  line.send({ type: "text.send", text: "a" });
   timers.advance(300);
   FakeSocket.last.open();
   FakeSocket.last.receive({ ...WELCOME, resumed: true });
-  assert.deepEqual(FakeSocket.last.types(), ["hello", "media.set", "target.select"]);
+  assert.deepEqual(FakeSocket.last.types(), ["hello", "media.set", "text.send"]);
+});
+
+test("a face taken off, devices and media sessions of a lost line are not told after the resume", async () => {
+  connect().break();
+  for (const type of ["media.set", "media.signal"]) assert.equal(line.send({ type }), false);
+  const refused = assert.rejects(line.request({ type: "target.select", target: "a" }), { code: "disconnected" });
+  timers.advance(300);
+  FakeSocket.last.open();
+  FakeSocket.last.receive({ ...WELCOME, resumed: true });
+  await refused;
+  assert.deepEqual(FakeSocket.last.types(), ["hello"]);
+});
+
+test("candidates of a lost line leave room for what was said after them", () => {
+  connect().break();
+  for (let k = 0; k < 130; k += 1) line.send({ type: "media.signal", session: "s" });
+  assert.equal(line.send({ type: "call.leave", call: "c" }), true);
+});
+
+test("a request that has timed out on a lost line is not sent after all", async () => {
+  connect().break();
+  const request = assert.rejects(line.request({ type: "text.send", text: "hi" }), { code: "timed_out" });
+  timers.advance(10000);
+  await request;
+  line.reconnectNow();
+  FakeSocket.last.open();
+  FakeSocket.last.receive({ ...WELCOME, resumed: true });
+  assert.deepEqual(FakeSocket.last.types(), ["hello"]);
 });
 
 test("with a new place, what spoke of the old one is dropped and requests fail", async () => {
