@@ -317,6 +317,7 @@ class InferenceClient:
                     self._connect(held)
                 self._look(held)
             self._forget_stills()
+            self._stills.redraw(time.monotonic())
 
     def _forget_stills(self) -> None:
         wanted = {target for held in self._drivers.values() for target in held.view.targets}

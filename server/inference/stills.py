@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -13,7 +14,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from server.provenance import MarkSettings, VisibleMark, Watermark, font_for
-from server.targets.store import PreparedTarget
+from server.targets.folder import TargetUnreadable
+from server.targets.store import PreparedTarget, TargetUnknown
 from signaling.protocol import DriverState
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,15 @@ NOTICES: Final[dict[DriverState, str]] = {
     "restarting": "Restarting…",
 }
 _CARD_TOP, _CARD_BOTTOM = (52, 58, 70), (30, 34, 42)
+#: A target that could not be read is left alone this long (seconds): doubled at each further failure.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
+
+
+class _Again(NamedTuple):
+    """When a target that could not be read is drawn again: never before the drawing under way has ended."""
+
+    at: float
+    pause: float
 
 
 class Stills:
@@ -52,13 +63,40 @@ class Stills:
         self._low = mark.place.startswith("top")  # the notice keeps clear of the mark
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="stills")
         self._sets: dict[str, Future[dict[DriverState, Bytes]]] = {}
+        self._again: dict[str, _Again] = {}  # of targets that could not be read and are not drawn yet
         self._cards = {state: _to_i420(self._with_notice(self._card(), state)) for state in NOTICES}
 
     def prepare(self, target: str) -> None:
         """Start drawing a target's stills, unless they are there already."""
-        held = self._sets.get(target)
-        if held is None or (held.done() and (held.cancelled() or held.exception() is not None)):
+        if target not in self._sets or self._error(target) is not None:
             self._sets[target] = self._threads.submit(self._draw, target)
+
+    def redraw(self, now: float) -> None:
+        """Draw again, after growing pauses, what could not be read: too many open files, a disk in trouble.
+
+        That there is no such target is an answer, and is not asked again.
+
+        Args:
+            now: monotonic seconds.
+        """
+        for target, held in self._sets.items():
+            if not held.done():
+                continue
+            error = self._error(target)
+            if error is None or (
+                isinstance(error, TargetUnknown) and not isinstance(error, TargetUnreadable)
+            ):
+                self._again.pop(target, None)
+                continue
+            again = self._again.get(target)
+            if again is None:
+                self._again[target] = _Again(now + _FIRST_PAUSE_S, _FIRST_PAUSE_S)
+            elif again.at == math.inf:  # it was drawn again, in vain
+                pause = min(2 * again.pause, _LONGEST_PAUSE_S)
+                self._again[target] = _Again(now + pause, pause)
+            elif now >= again.at:
+                self._again[target] = _Again(math.inf, again.pause)
+                self._sets[target] = self._threads.submit(self._draw, target)
 
     def when_drawn(self, target: str, then: Callable[[], None]) -> None:
         """Have something done, in another thread, once a target's stills are drawn or cannot be."""
@@ -68,16 +106,21 @@ class Stills:
         """Let go of all other targets' stills."""
         for target in self._sets.keys() - targets:
             self._sets.pop(target).cancel()
+            self._again.pop(target, None)
 
     def ready(self, target: str | None) -> bool:
         """Whether this target's own stills can be shown."""
         held = self._sets.get(target) if target is not None else None
         return held is not None and held.done() and not held.cancelled() and held.exception() is None
 
-    def missing(self, target: str) -> bool:
-        """Whether the target could not be loaded."""
+    def _error(self, target: str) -> BaseException | None:
+        """Why the target's stills could not be drawn, if they could not."""
         held = self._sets.get(target)
-        return held is not None and held.done() and not held.cancelled() and held.exception() is not None
+        return None if held is None or not held.done() or held.cancelled() else held.exception()
+
+    def missing(self, target: str) -> bool:
+        """Whether the target could not be loaded, and has not been since."""
+        return self._error(target) is not None or (target in self._again and not self.ready(target))
 
     def get(self, target: str | None, state: DriverState) -> Bytes:
         """The still for a state, ``[size * 3 // 2, size]``; a neutral card while there is no other."""
@@ -95,7 +138,8 @@ class Stills:
             photo = cv2.resize(photo, (self._size, self._size), interpolation=cv2.INTER_AREA)
         except Exception as error:
             # The id of an upload is its key: it belongs in no log.
-            logger.warning("A target's picture cannot be shown: %s", type(error).__name__)
+            if target not in self._again:  # said once, not at each attempt
+                logger.warning("A target's picture cannot be shown: %s", type(error).__name__)
             raise
         stills = {}
         for state in NOTICES:

@@ -5,6 +5,7 @@ See :mod:`server.targets.store`, which keeps such folders.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -127,12 +128,17 @@ def read_target(folder: Path, record: TargetRecord) -> PreparedTarget:
     """A target's crops and landmarks.
 
     Raises:
-        TargetUnknown: they cannot be read, or are not what they should be.
+        TargetUnknown: they are gone, or are not what they should be.
+        TargetUnreadable: they cannot be read at the moment.
     """
     try:
         images = np.stack([read_crop(folder, k) for k in range(record.photos)])
         landmarks = load_tensors((folder / _LANDMARKS).read_bytes())["landmarks"]
     except (OSError, KeyError, ValueError, SafetensorError) as error:
+        # What is said of a damaged picture has no number; only the system's own errors have one.
+        number = error.errno if isinstance(error, OSError) else None
+        if number not in (None, errno.ENOENT, errno.ENOTDIR):
+            raise TargetUnreadable(record.id) from error
         # Deleted between the two reads, or damaged: either way there is no such target to use.
         raise TargetUnknown(record.id) from error
     if landmarks.shape != (record.photos, LANDMARKS, 3):

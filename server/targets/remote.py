@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from yarl import URL
 
 from server.bodies import read_whole
+from server.targets.folder import TargetUnreadable
 from server.targets.local import FetchedFolder, LocalTargets
 from server.targets.store import PreparedTarget, TargetRecord, TargetUnknown, is_upload_id
 from server.targets.transfer import DIGEST, MAX_BYTES, TransferDamaged, tag, unpack
@@ -82,16 +84,26 @@ class RemoteTargets:
 
         Raises:
             TargetUnknown: there is none by that id, or it cannot be fetched now.
+            TargetUnreadable: it is there, and cannot be read at the moment.
         """
         try:
-            return self._local.load(target_id)
+            target = self._local.load(target_id)
         except TargetUnknown:
             standing = self.check(target_id)
             if standing is Standing.UNKNOWN:
                 self._missed.add(target_id)
             if standing is not Standing.THERE:
                 raise
-        return self.folder.store.load(target_id)
+            target = self._load_again(target_id)
+        self._missed.discard(target_id)
+        return target
+
+    def _load_again(self, target_id: str) -> PreparedTarget:
+        """A target that is on this machine: in the data directory, if that can be read by now, or fetched."""
+        for load in (self._local.load, self.folder.store.load):
+            with suppress(TargetUnknown):
+                return load(target_id)
+        raise TargetUnreadable(target_id)
 
     def check(self, target_id: str) -> Standing:
         """Ask how an upload stands; fetch it if it is there and not here, and let go of it if it is gone."""

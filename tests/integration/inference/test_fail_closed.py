@@ -90,6 +90,25 @@ async def test_an_unknown_target_fails_closed(trial: Trial) -> None:
     assert (shown.state, shown.generated) == ("failed", False)
 
 
+async def test_a_picture_that_could_not_be_read_once_is_shown_soon(
+    trial: Trial, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was called unavailable for the rest of the call, although pictures were generated."""
+    await trial.live()
+    errors = [OSError(24, "Too many open files")]
+
+    def load(target: str) -> PreparedTarget:
+        if errors:
+            raise errors.pop()
+        return TargetStore(data_dir).load(target)
+
+    monkeypatch.setattr(trial.client._stills, "_load", load)
+    trial.client.set_target("d", trial.bright)
+    assert (await trial.feed(5, until=state_is("failed"))).state == "failed"
+    assert trial.looks_like(await trial.live()) == trial.bright
+    assert not errors
+
+
 async def test_a_lost_face_shows_the_still_and_comes_back(trial: Trial) -> None:
     await trial.live()
     shown = await trial.feed(5, NO_FACE, until=state_is("no_face"))

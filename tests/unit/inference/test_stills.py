@@ -12,7 +12,8 @@ import pytest
 
 from server.inference.stills import NOTICES, Stills
 from server.provenance import MarkPlace, MarkSettings, VisibleMark
-from server.targets.store import PreparedTarget
+from server.targets.folder import TargetUnreadable
+from server.targets.store import PreparedTarget, TargetUnknown
 from signaling.protocol import DriverState
 
 SIZE = 256
@@ -89,6 +90,82 @@ def test_a_target_that_cannot_be_loaded_is_missing_until_asked_for_again() -> No
     assert stills.get("broken", "failed") is stills.get(None, "failed")
     stills.prepare("broken")
     until(lambda: stills.missing("broken"))
+    stills.close()
+
+
+class Faulty:
+    """Gives a target, after some errors."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.asked = 0
+
+    def __call__(self, target: str) -> PreparedTarget:
+        self.asked += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return load(target)
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError(), TargetUnreadable("a")])
+def test_what_could_not_be_read_is_drawn_again_after_a_pause(error: Exception) -> None:
+    faulty = Faulty(error)
+    stills = Stills(faulty, SIZE, MarkSettings())
+    stills.prepare("a")
+    until(lambda: stills.missing("a"))
+    for now in (100.0, 100.1, 100.4):
+        stills.redraw(now)
+        assert stills.missing("a")
+    assert faulty.asked == 1
+    stills.redraw(101.0)
+    until(lambda: stills.ready("a"))
+    assert not stills.missing("a")
+    for now in (101.1, 200.0, 300.0):
+        stills.redraw(now)
+    assert (faulty.asked, stills.ready("a")) == (2, True)
+    stills.close()
+
+
+def test_pauses_grow_and_the_target_is_missing_while_it_is_tried_again() -> None:
+    faulty = Faulty(*(OSError(5, "Input/output error") for _ in range(1000)))
+    stills = Stills(faulty, SIZE, MarkSettings())
+    stills.prepare("a")
+    until(lambda: stills.missing("a"))
+    tries = []
+    for tick in range(600):  # a minute
+        before = faulty.asked
+        stills.redraw(tick / 10)
+        assert stills.missing("a")
+        drawing = stills._sets["a"]
+        until(drawing.done)
+        if faulty.asked > before:
+            tries.append(tick / 10)
+    assert tries[0] == pytest.approx(0.5, abs=0.11)
+    assert 6 <= len(tries) <= 9
+    assert 10 <= tries[-1] - tries[-2] < 10.5
+    stills.close()
+
+
+def test_a_target_that_does_not_exist_is_asked_for_once() -> None:
+    faulty = Faulty(TargetUnknown("a"))
+    stills = Stills(faulty, SIZE, MarkSettings())
+    stills.prepare("a")
+    until(lambda: stills.missing("a"))
+    for now in (0.0, 10.0, 100.0):
+        stills.redraw(now)
+    assert (faulty.asked, stills.missing("a")) == (1, True)
+    stills.close()
+
+
+def test_nothing_is_drawn_again_that_nobody_wants() -> None:
+    faulty = Faulty(OSError(5, "Input/output error"))
+    stills = Stills(faulty, SIZE, MarkSettings())
+    stills.prepare("a")
+    until(lambda: stills.missing("a"))
+    stills.redraw(0.0)
+    stills.keep_only(set())
+    stills.redraw(100.0)
+    assert (faulty.asked, stills.missing("a")) == (1, False)
     stills.close()
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from server.targets import StorageFull, TargetProtected, TargetStore, TargetUnknown
 from server.targets import folder as folder_module
+from server.targets.folder import TargetUnreadable
 
 from .conftest import CONSENT, Clock, crops
 
@@ -239,3 +240,19 @@ def test_targets_load_without_the_models() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ENOMEM])
+def test_pictures_that_cannot_be_read_now_are_not_called_unknown(
+    store: TargetStore, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    record = store.save(*crops(), name="Ada", consent=CONSENT)
+
+    def failing(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(folder_module, "read_crop", failing)
+        with pytest.raises(TargetUnreadable):
+            store.load(record.id)
+    assert store.load(record.id).id == record.id
