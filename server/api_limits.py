@@ -44,8 +44,9 @@ class RateLimiter:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, address: str) -> float:
-        """Take one token: 0 if there was one, else the seconds until there will be."""
+        """Take one token of the address' network: 0 if there was one, else the seconds until then."""
         now = self._clock()
+        address = admission.network_of(address)
         tokens, then = self._buckets.pop(address, (self._burst, now))
         tokens = min(self._burst, tokens + (now - then) * self._per_second)
         wait = 0.0 if tokens >= 1 else (1 - tokens) / self._per_second

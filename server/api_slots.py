@@ -11,6 +11,7 @@ from aiohttp import web
 from server.api_access import GRANT
 from server.api_errors import ApiError
 from server.api_limits import client_address
+from signaling.admission import network_of
 
 
 class NoSlot(Exception):
@@ -59,14 +60,14 @@ class Slots:
 
 
 def requester(request: web.Request, forwarded_header: str | None) -> str:
-    """Who sends a request: a person by the join token where one was asked for, else an address.
+    """Who sends a request: a person by the join token where one was asked for, else an address' network.
 
     Args:
         request: the request.
         forwarded_header: see :func:`server.api_limits.client_address`.
     """
     grant = request.get(GRANT)
-    return client_address(request, forwarded_header) if grant is None else grant.id
+    return network_of(client_address(request, forwarded_header)) if grant is None else grant.id
 
 
 def own_are_taken(message: str) -> ApiError:

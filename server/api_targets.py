@@ -163,7 +163,7 @@ class TargetsApi:
                 consent = self._consent(upload)
                 if not upload.photos:
                     raise ApiError(400, "no_photos", "Send at least one photo.")
-                record = await self._prepared(upload, consent)
+                record = await self._prepared(request, upload, consent)
                 note(request, "target.uploaded", target=record.id, detail=consent.statement)
         except NoSlot as error:
             raise _busy(error.own) from None
@@ -185,7 +185,7 @@ class TargetsApi:
             )
         return Consent(statement[:_STATEMENT_CHARACTERS], time.time())
 
-    async def _prepared(self, upload: Upload, consent: Consent) -> TargetRecord:
+    async def _prepared(self, request: web.Request, upload: Upload, consent: Consent) -> TargetRecord:
         crops, landmarks, refusals = [], [], []
         for index, photo in enumerate(upload.photos):
             try:
@@ -204,11 +204,18 @@ class TargetsApi:
         name = upload.fields.get("name", "").strip()
         name = "".join(c for c in name if c.isprintable())[:_NAME_CHARACTERS] or "Your photo"
         save = functools.partial(self._store.save, crops, landmarks, name=name, consent=consent)
+        _require_client(request)
         try:
-            return await asyncio.to_thread(save)
+            record = await asyncio.to_thread(save)
         except StorageFull:
             logger.warning("an upload was refused: no room for another target")
             raise error_of_status(507) from None
+        try:
+            _require_client(request)
+        except ConnectionError:
+            await asyncio.to_thread(self._store.delete, record.id)
+            raise
+        return record
 
     async def _prepare_one(self, photo: UploadedPhoto) -> tuple[Any, Any]:
         if photo.content is None:
@@ -276,6 +283,16 @@ def _busy(own: bool) -> ApiError:
 
 def _unknown() -> ApiError:
     return ApiError(404, "target_unknown", "There is no such target, or it has been deleted.")
+
+
+def _require_client(request: web.Request) -> None:
+    """Somebody must be there for the answer: nobody else learns the id, so nobody could delete the target.
+
+    Raises:
+        ConnectionError: who sent the photos has gone, or has cancelled.
+    """
+    if request.transport is None or request.transport.is_closing():
+        raise ConnectionError
 
 
 def _refused(refusals: list[tuple[int, str, PhotoRefused]]) -> ApiError:

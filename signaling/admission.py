@@ -173,6 +173,22 @@ def client_address(remote: str | None, headers: MultiMapping[str], forwarded_hea
     return remote or "unknown"
 
 
+def network_of(address: str) -> str:
+    """What limits count: a single address of IPv4; of IPv6 its /64, of which one household has all.
+
+    What is no address (a socket's path, ``unknown``) stands for itself.
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
+
+
 def bearer(headers: Mapping[str, str]) -> str | None:
     """The token of an ``Authorization: Bearer`` header (RFC 6750)."""
     scheme, _, token = headers.get("Authorization", "").partition(" ")

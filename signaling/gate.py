@@ -6,7 +6,7 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from signaling.admission import AddressLimit, client_address, is_own_host, origin_allowed
+from signaling.admission import AddressLimit, client_address, is_own_host, network_of, origin_allowed
 from signaling.config import SignalingConfig
 from signaling.grants import NO_TOKEN, Admission, Grant
 from signaling.protocol import Hello
@@ -53,11 +53,11 @@ class Gate:
         return client_address(remote, headers, self._config.forwarded_header)
 
     def enter(self, address: str, now: float) -> bool:
-        """Whether one more connection of the address may open; if so, it counts until :meth:`leave`."""
-        return self._addresses.enter(address, now)
+        """Whether one more connection of an address' network may open; it counts until :meth:`leave`."""
+        return self._addresses.enter(network_of(address), now)
 
     def leave(self, address: str) -> None:
-        self._addresses.leave(address)
+        self._addresses.leave(network_of(address))
 
     def admission(self, hello: Hello, now: float) -> Admission:
         """What a hello's join token is; None where none is needed."""

@@ -213,10 +213,16 @@ class AnimationJobs:
             except OSError as error:
                 logger.error("an animation process did not start: %r", error)
                 outcome = {"ok": False, "code": "unavailable", "message": "It cannot be made at the moment."}
+            except Exception:  # a job that is never over would hold its owner's place for good
+                logger.exception("an animation failed inside")
+                outcome = {"ok": False, "code": "internal", "message": "Something went wrong on the server."}
         expires_at = time.time() + self.limits.ttl_s
         # what was sent is not needed any more, whatever became of it
         kept = self._kept if outcome.get("ok") else frozenset()
-        await asyncio.to_thread(_remove_inputs, job, kept)
+        try:
+            await asyncio.to_thread(_remove_inputs, job, kept)
+        except Exception:  # no thread is to be had; the sweep removes the folder
+            logger.exception("what was sent for an animation could not be removed yet")
         if outcome.get("ok"):
             job.update(state="finished", done=job.total or job.done, expires_at=expires_at)
         else:

@@ -286,3 +286,22 @@ async def test_one_address_cannot_start_many(start: Start) -> None:
     response = await client.post("/api/animate", data=form(target="kenji"))
     assert response.status == 429
     assert int(response.headers["Retry-After"]) > 0
+
+
+async def test_a_job_that_fails_in_an_unforeseen_way_is_over(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that never is would hold its owner's place for good."""
+
+    async def no_process(*arguments: Any, **options: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    client = await start()
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", no_process)
+    response = await client.post(
+        "/api/animate", data=form(target="kenji", templates="happy", format="webp", **SHORT)
+    )
+    async with asyncio.timeout(10):
+        events = await over(client, await response.json())
+    assert (events[-1][0], events[-1][1]["error"]["code"]) == ("failed", "internal")
+    assert "can't start new thread" in caplog.text

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aiohttp import ClientResponse, FormData
+from aiohttp import ClientResponse, ClientSession, FormData, web
 from aiohttp.test_utils import TestClient
 from PIL import Image
 
 from server.api_targets import TargetsApiOptions
 from server.api_upload import UploadLimits
-from server.app import STORE
+from server.app import RUNNER_OPTIONS, STORE, AppConfig, build_app
 from server.targets import StorageFull, TargetStore
 from server.targets.decode import PhotoLimits
+from server.targets.pool import PreparationPool
 
 from .conftest import Start, encoded, form
 
@@ -398,3 +399,50 @@ async def test_the_event_loop_stays_free_while_photos_are_prepared(
         await asyncio.sleep(0.01)
     assert (await uploading).status == 201
     assert answered >= 10
+
+
+@pytest.mark.parametrize("waiting", ["prepare", "save"])
+async def test_who_cancels_an_upload_leaves_no_target(
+    waiting: str, photo: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would have learned its id, so nobody could have deleted it."""
+    begun, gone = asyncio.Event(), asyncio.Event()
+    prepare, to_thread = PreparationPool.prepare, asyncio.to_thread
+
+    async def preparing(pool: PreparationPool, content: bytes) -> object:
+        if waiting == "prepare":
+            begun.set()
+            await gone.wait()
+        return await prepare(pool, content)
+
+    async def saving(call: object, *arguments: object, **named: object) -> object:
+        result = await to_thread(call, *arguments, **named)  # type: ignore[arg-type]
+        if waiting == "save" and getattr(getattr(call, "func", None), "__name__", "") == "save":
+            begun.set()
+            await gone.wait()
+        return result
+
+    monkeypatch.setattr(PreparationPool, "prepare", preparing)
+    monkeypatch.setattr(asyncio, "to_thread", saving)
+    # Tests' own servers cancel handlers whose clients have gone; the service's does not.
+    app = build_app(AppConfig(data_dir=tmp_path))
+    runner = web.AppRunner(app, **RUNNER_OPTIONS)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    try:
+        async with ClientSession(f"http://{host}:{port}") as http:
+            data = form(("me.jpg", encoded(photo)))
+            sent = asyncio.create_task(http.post("/api/targets", data=data))
+            async with asyncio.timeout(20):
+                await begun.wait()
+            sent.cancel()
+            await asyncio.wait([sent])
+            await asyncio.sleep(0.2)  # until the server has seen it
+            gone.set()
+            async with asyncio.timeout(20):
+                while 'status="499"} 1.0' not in await (await http.get("/metrics")).text():
+                    await asyncio.sleep(0.05)
+        assert app[STORE].uploads() == 0
+    finally:
+        await runner.cleanup()

@@ -40,5 +40,7 @@ def test_a_place_is_free_again_after_a_failure() -> None:
 def test_a_person_is_known_by_the_token_before_the_address() -> None:
     request = make_mocked_request("POST", "/", headers={"X-Real-IP": "192.0.2.7"})
     assert requester(request, "X-Real-IP") == "192.0.2.7"
+    others = make_mocked_request("POST", "/", headers={"X-Real-IP": "2001:db8::7"})
+    assert requester(others, "X-Real-IP") == "2001:db8::/64"
     request[GRANT] = Grant("token 1", None, None, "guest", 0.0)
     assert requester(request, "X-Real-IP") == "token 1"

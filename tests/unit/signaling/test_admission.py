@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from signaling.admission import AddressLimit, TokenBucket, client_address, origin_allowed
+from signaling.admission import AddressLimit, TokenBucket, client_address, network_of, origin_allowed
 from signaling.config import SignalingConfig
 from signaling.gate import Gate
 
@@ -114,3 +114,25 @@ def test_silence_follows_the_heartbeat() -> None:
     assert SignalingConfig().limits.silence_s == 8.0
     assert SignalingConfig(heartbeat_s=6).limits.silence_s == 16.0
     assert SignalingConfig(heartbeat_s=6, silent_after_s=7).limits.silence_s == 7
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_a_household_has_a_network_of_ipv6(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+def test_limits_of_an_address_are_not_evaded_by_the_next_of_its_network() -> None:
+    gate = Gate(SignalingConfig(connections_per_address=2))
+    assert [gate.enter(f"2001:db8::{number}", 0.0) for number in range(3)] == [True, True, False]
+    assert gate.enter("2001:db8:0:1::1", 0.0), "another household"
+    gate.leave("2001:db8::1")
+    assert gate.enter("2001:db8::7", 0.0)
