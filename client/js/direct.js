@@ -4,6 +4,8 @@ import { $, make, onAction, openDialog, setText } from "./dom.js";
 import { directCall, remotes } from "./state.js";
 import { t } from "./strings.js";
 
+const READ_MS = 700; // a click within this was meant for what lay there before, and is no consent
+
 /**
  * `onRequest(terminal)` when this person has confirmed to ask; `onAnswer(request, agreed)` once for each
  * request shown, declined when the dialog is closed in any other way.
@@ -13,6 +15,8 @@ export class DirectDialogs {
     Object.assign(this, { onRequest, onAnswer });
     this.confirming = $("#direct-dialog");
     this.incoming = $("#direct-incoming");
+    this.accept = $('[data-action="direct-accept"]');
+    this.readTimer = this.paint = null;
     this.request = null;
     this.active = false;
     onAction("direct-confirm", () => {
@@ -44,7 +48,19 @@ export class DirectDialogs {
     this.request = request;
     setText($("#incoming-title"), t("incomingTitle", { name }));
     setText($("#incoming-text"), t("incomingText", { name }));
+    this.#holdBack();
     openDialog(this.incoming);
+  }
+
+  /** Keep the button that agrees disabled until its dialog has been seen for a moment. */
+  #holdBack() {
+    this.accept.disabled = true;
+    clearTimeout(this.readTimer);
+    cancelAnimationFrame(this.paint);
+    // Counted from when it is painted: a busy or hidden page shows it later than it opens.
+    this.paint = requestAnimationFrame(() => {
+      this.readTimer = setTimeout(() => (this.accept.disabled = false), READ_MS);
+    });
   }
 
   /** Follow the state: a request that is withdrawn or timed out is not asked any longer. */

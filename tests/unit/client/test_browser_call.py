@@ -377,3 +377,46 @@ async def test_own_pixels_go_nowhere_unasked(page: Page, server: ScriptedServer)
     await server.say(type="call.ended", call="c3", reason="left")
     await expect(page.locator("#direct-banner")).to_be_hidden()
     await own_pixels_are(page, shown=[], sent=1)
+
+
+# Somebody who clicks the moment that a dialog opens, on what lay there before; and when the button works.
+HASTY = """() => {
+  const dialog = document.querySelector("#direct-incoming");
+  const button = document.querySelector('[data-action="direct-accept"]');
+  window.waits = [];
+  let opened = null;
+  new MutationObserver(() => {
+    if (!dialog.open) return;
+    opened = performance.now();
+    button.click();
+  }).observe(dialog, { attributeFilter: ["open"] });
+  new MutationObserver(() => button.disabled || window.waits.push(performance.now() - opened))
+    .observe(button, { attributeFilter: ["disabled"] });
+}"""
+
+
+async def test_a_click_meant_for_something_else_is_no_consent(page: Page, server: ScriptedServer) -> None:
+    """The request to show one's face opens at any moment: it can be agreed to once it could be seen."""
+    await page.goto(f"{server.url}?room=r&name=Me&target=face-2&join=1")
+    await server.start_call()
+    await page.evaluate(HASTY)
+    dialog = page.locator("#direct-incoming")
+    accept = page.locator('[data-action="direct-accept"]')
+    asked = {"type": "relay.incoming", "kind": "video", "mode": "direct", "sender": "ada", "name": "Ada"}
+
+    await server.say(**asked, request="q1", expires_s=30)
+    await expect(dialog).to_be_visible()
+    await expect(accept).to_be_enabled()
+    state = {"type": "relay.state", "kind": "video", "mode": "direct", "state": "closed"}
+    await server.say(**state, request="q1", reason="cancelled")
+    await expect(dialog).to_be_hidden()
+
+    await server.say(**asked, request="q2", expires_s=30)  # with the button enabled by the first
+    await expect(dialog).to_be_visible()
+    await accept.click()
+    await server.until_heard("relay.accept", request="q2", mode="direct")
+    answers = [m for m in server.heard if m["type"] in ("relay.accept", "relay.decline")]
+    assert [answer["request"] for answer in answers] == ["q2"]
+    waits = await page.evaluate("window.waits")
+    assert len(waits) == 2
+    assert min(waits) >= 690, waits
