@@ -37,6 +37,8 @@ def check(
     worst = 0
     for path in files:
         try:
+            if path.is_dir():
+                raise CheckError("unreadable", f"{path}: this is a folder; name the files in it.")
             verdict = check_file(path)
         except CheckError as error:
             worst = 2

@@ -47,9 +47,8 @@ def _address(url: str) -> str:
         port = parts.port
     except ValueError:  # brackets that do not close, a port that is no number
         parts, port = urlsplit(""), None
-    plain = not any(
-        letter.isspace() or letter in "?#" for letter in url
-    )  # the room and the token follow these
+    # room and token come behind a ? and a # of the link's own
+    plain = not any(letter.isspace() or letter in "?#" for letter in url)
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not plain:
         raise UserError(f"--url {url}: give the address of the page, as https://meet.example.org.")
     return url.rstrip("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -189,7 +190,11 @@ def write_model_card(
     from models.evaluation.model_card import write_card
 
     try:
-        write_card(out, read_report(report))
+        try:
+            figures = read_report(report)
+        except (json.JSONDecodeError, UnicodeDecodeError):  # they name a place in the file, but not the file
+            raise ValueError(f"{report} is no report that `evaluate generator --json` wrote.") from None
+        write_card(out, figures)
     except (ValueError, OSError) as error:
         typer.secho(str(error), err=True, fg=typer.colors.RED)
         raise typer.Exit(2) from None

@@ -100,6 +100,8 @@ def create(
     from server.animation.clip import read_clip
     from server.animation.errors import AnimationError
 
+    if end is not None and end <= begin:
+        _fail("option_invalid", f"--to {end:g} must be after --from {begin:g}.")
     as_file = out.endswith(SUFFIX)
     name = (Path(out).stem if as_file else out).lower()
     if not NAME_PATTERN.match(name):
@@ -119,6 +121,9 @@ def create(
             for time, points in zip(read.times, read.landmarks, strict=True)
             if time >= begin and (end is None or time <= end)
         ]
+        if not chosen:
+            length = len(read.landmarks) / read.fps
+            _fail("option_invalid", f"--from {begin:g}: the clip is {length:.1f} s long.")
         if not any(points is not None for _, points in chosen):
             _fail("driver_no_face", "That part of the clip shows no face.")
         made = template_of_clip(
@@ -130,7 +135,7 @@ def create(
     except (AnimationError, TemplateError) as error:
         _fail(error.code, error.message)
     except OSError as error:
-        _fail("cannot_write", f"{path.name} cannot be written: {error.strerror}.")
+        _fail("cannot_write", f"{path} cannot be written: {error.strerror or error}.")
     typer.echo(f"{path}: {made.seconds:.1f} s, {path.stat().st_size / 1024:.0f} KB")
 
 

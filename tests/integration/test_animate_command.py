@@ -98,6 +98,24 @@ def test_ones_own_template(clip: Path, tmp_path: Path) -> None:
     assert "template_name" in run("template", "create", clip, "-o", "../x")[1]
 
 
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        (["--from", "5"], "--from 5: the clip is 2.0 s long."),
+        (["--from", "1", "--to", "0.5"], "--to 0.5 must be after --from 1."),
+    ],
+)
+def test_a_part_that_the_clip_does_not_have_is_said(clip: Path, part: list[str], sentence: str) -> None:
+    code, said = run("template", "create", clip, "-o", "gasp", *part)
+    assert code == 1
+    assert f"{sentence} (option_invalid)" in said
+
+
+def test_a_template_in_no_folder_is_named_whole(clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "none" / "x.template"
+    assert f"{out} cannot be written: No such file" in run("template", "create", clip, "-o", out)[1]
+
+
 def test_a_template_of_somebody_elses_is_listed_as_it_is_described(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "templates"
     folder.mkdir(parents=True)

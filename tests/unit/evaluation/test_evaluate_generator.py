@@ -85,6 +85,15 @@ def test_a_card_can_be_written_again_from_the_figures(out: Path, tmp_path: Path)
     assert CliRunner().invoke(app, ["card", str(tmp_path), "--out", str(tmp_path / "d.md")]).exit_code == 2
 
 
+@pytest.mark.parametrize("content", [b"text", b"", b"\xff\xd8\xff\xe0 a picture"])
+def test_what_is_no_report_is_named(content: bytes, tmp_path: Path) -> None:
+    report = tmp_path / "text.jpg"
+    report.write_bytes(content)
+    result = CliRunner().invoke(app, ["card", str(report), "--out", str(tmp_path / "d.md")])
+    assert result.exit_code == 2
+    assert f"{report} is no report" in result.output
+
+
 @pytest.mark.parametrize("fault", ["no data", "no weights", "not a checkpoint"])
 def test_faults_are_named(fault: str, data: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.pt").write_bytes(b"nothing")

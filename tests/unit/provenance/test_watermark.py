@@ -302,3 +302,6 @@ def test_the_command_says_it_to_people_and_programs(tmp_path: Path) -> None:
     assert first["log10_p"] <= CHANCE
     assert not second["found"]
     assert third["error"] == "not_there"
+    folder = run(app, ["check", str(tmp_path)])
+    assert folder.exit_code == 2
+    assert f"{tmp_path}: this is a folder; name the files in it. (unreadable)" in folder.output
