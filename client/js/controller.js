@@ -157,15 +157,9 @@ export class Controller {
     const { target } = this.store.state.me;
     if (target && target !== message.target) this.#ask({ type: "target.select", target });
     this.#tellMedia();
-    if (this.store.state.phase === "room" && !message.resumed) this.#enter();
-    else if (this.store.state.phase === "room") this.#enterIfOutside();
-  }
-
-  /** A resumed terminal is told its room at once; if it is not, it was in none. */
-  #enterIfOutside() {
-    setTimeout(() => {
-      if (this.store.state.phase === "room" && this.store.state.members.length === 0) this.#enter();
-    }, SETTLE_MS);
+    // Whoever turns out to be in the room already is only told its state again: nothing to wait for.
+    const { phase, members } = this.store.state;
+    if (phase === "room" && members.length === 0) this.#enter();
   }
 
   async #enter(tries = ENTER_TRIES) {

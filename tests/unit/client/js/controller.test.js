@@ -145,3 +145,19 @@ test("after a resume the server knows today's face and devices, not those of the
   assert.deepEqual(sentNow("media.set").map(({ microphone }) => microphone), [false]);
   assert.equal(hurried, 1, "media sessions that were being connected are offered anew");
 });
+
+test("joining under another name than the line was opened with takes no longer", () => {
+  line.connect("Guest");
+  welcome(false);
+  controller.join({ room: "r", name: "Me" });
+  welcome(true);
+  assert.deepEqual(sentNow("room.join").map(({ room }) => room), ["r"]);
+});
+
+test("whoever has been told their room does not ask for it again after a resume", async () => {
+  join();
+  FakeSocket.last.receive({ type: "room.state", re: sentNow("room.join")[0].id, room: "r", members: [ME] });
+  comeBack();
+  await pass(3000);
+  assert.deepEqual(sentNow("room.join"), []);
+});
