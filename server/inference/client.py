@@ -166,6 +166,7 @@ class InferenceClient:
             try:
                 held.connect(self._host, self._receive)
             except OSError as error:
+                held.disconnect()
                 del self._drivers[driver]
                 raise CapacityExceeded(f"another driver cannot be connected: {error.strerror}") from error
 
@@ -336,7 +337,7 @@ class InferenceClient:
         try:
             held.connect(self._host, self._receive)
         except OSError as error:
-            held.disconnect()  # of two mailboxes one may be there
+            held.disconnect()
             if not held.connect_failed:  # it is tried many times a second, and said once
                 logger.error("A driver cannot be connected to the inference process: %s", error)
             held.connect_failed = True

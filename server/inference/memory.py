@@ -88,6 +88,17 @@ class _MailboxEnd:
     _end: WriterEnd | ReaderEnd | None
     _buffers: Bytes
 
+    def _map(self, frame_bytes: int, access: int) -> None:
+        """Map the buffers, or close the end: nobody else has its descriptors."""
+        assert self._end is not None
+        try:
+            # Beside memory this takes a descriptor: there may be none.
+            memory = mmap.mmap(self._end.memory, BUFFERS * _stride(frame_bytes), access=access)
+        except BaseException:
+            self.close()
+            raise
+        self._buffers = np.frombuffer(memory, np.uint8).reshape(BUFFERS, -1)[:, :frame_bytes]
+
     def close(self) -> None:
         """Give memory and pipes back."""
         if self._end is not None:
@@ -106,14 +117,16 @@ class FrameWriter(_MailboxEnd):
     """The end that frames are put in at.
 
     Args:
-        end: closed with this object.
+        end: closed with this object, and at once if there can be none.
         frame_bytes: as given to :func:`make_mailbox`.
+
+    Raises:
+        OSError: the process has too many files open, or the system no memory.
     """
 
     def __init__(self, end: WriterEnd, frame_bytes: int) -> None:
         self._end: WriterEnd | None = end
-        memory = mmap.mmap(end.memory, BUFFERS * _stride(frame_bytes))
-        self._buffers = np.frombuffer(memory, np.uint8).reshape(BUFFERS, -1)[:, :frame_bytes]
+        self._map(frame_bytes, mmap.ACCESS_WRITE)
         self._held: int | None = None
         self._spare: list[int] = []  # tokens of frames taken back
 
@@ -166,15 +179,17 @@ class FrameReader(_MailboxEnd):
     """The end that frames are taken out at; it cannot write into the memory.
 
     Args:
-        end: closed with this object.
+        end: closed with this object, and at once if there can be none.
         frame_bytes: as given to :func:`make_mailbox`.
+
+    Raises:
+        OSError: the process has too many files open, or the system no memory.
     """
 
     def __init__(self, end: ReaderEnd, frame_bytes: int) -> None:
         self._end: ReaderEnd | None = end
         self.ended = False  # the writer is gone, and nothing more will come
-        memory = mmap.mmap(end.memory, BUFFERS * _stride(frame_bytes), access=mmap.ACCESS_READ)
-        self._buffers = np.frombuffer(memory, np.uint8).reshape(BUFFERS, -1)[:, :frame_bytes]
+        self._map(frame_bytes, mmap.ACCESS_READ)
 
     def fileno(self) -> int:
         """Readable while a frame is there; -1 after closing."""
@@ -219,7 +234,11 @@ def _anonymous_file(size: int) -> int:
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
-    os.ftruncate(descriptor, size)
+    try:
+        os.ftruncate(descriptor, size)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

@@ -77,20 +77,24 @@ class Slot:
             receive: called on the event loop when there is an answer.
 
         Raises:
-            OSError: too many files are open.
+            OSError: too many files are open; it is not connected, and nothing is left open.
         """
-        to_write, theirs_to_read = make_mailbox(FRAME_BYTES)
+        theirs: list[int] = []  # the process gets copies
         try:
-            theirs_to_write, to_read = make_mailbox(self._picture_bytes)
-        except OSError:
-            close_all([*to_write, *theirs_to_read])
+            to_write, to_be_read = make_mailbox(FRAME_BYTES)
+            theirs += to_be_read
+            self.cameras = FrameWriter(to_write, FRAME_BYTES)
+            to_be_written, to_read = make_mailbox(self._picture_bytes)
+            theirs += to_be_written
+            self.pictures = FrameReader(to_read, self._picture_bytes)
+            self._loop = host.loop
+            self._loop.add_reader(self.pictures.fileno(), receive, self)
+            host.command(Open(self.number, FRAME_BYTES), theirs)
+        except BaseException:
+            self.disconnect()
             raise
-        self.cameras = FrameWriter(to_write, FRAME_BYTES)
-        self.pictures = FrameReader(to_read, self._picture_bytes)
-        self._loop = host.loop
-        self._loop.add_reader(self.pictures.fileno(), receive, self)
-        host.command(Open(self.number, FRAME_BYTES), [*theirs_to_read, *theirs_to_write])
-        close_all([*theirs_to_read, *theirs_to_write])
+        finally:
+            close_all(theirs)
         self.assign(host)
 
     def disconnect(self) -> None:
