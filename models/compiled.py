@@ -7,9 +7,12 @@ so that only the first start after an installation takes seconds longer.
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -18,6 +21,7 @@ from typing import Any, Final, TypeVar, cast
 import numba
 import numpy as np
 import numpy.typing as npt
+from numba.core import sigutils
 from numba.core.caching import FunctionCache
 
 __all__ = ["compiled", "float32", "uint8"]
@@ -26,16 +30,65 @@ logger = logging.getLogger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+_LOCK: Final = "compiled.lock"
+#: Who holds the lock writes two small files; Ctrl-C waits meanwhile, so that nobody waits for ever.
+_LOCK_S: Final = 5.0
 
 
 class _Cache(FunctionCache):
-    """Numba's cache; one that cannot be written (a full disk) costs the next start its time, no more."""
+    """Numba's cache; one that cannot be written (a full disk) costs the next start its time, no more.
+
+    Numba reads the index of a function's signatures, chooses the next file's name, and writes both, without a
+    lock. So two processes that keep different signatures at once choose the same name, and from then on one
+    signature's arrays are given to the other's machine code.
+    """
+
+    _wrong = False  # the index names another signature's machine code
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
-            super().save_overload(sig, data)
+            self._impl.locator.ensure_cache_path()
+            with _alone_in(self.cache_path):
+                if self._wrong:  # else both signatures would go on taking each other's place
+                    self.flush()
+                    self._wrong = False
+                super().save_overload(sig, data)
         except OSError as error:
             logger.warning("Compiled functions could not be kept for the next start: %s", error)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        kept = super().load_overload(sig, target_context)
+        if kept is not None and tuple(kept.signature.args) != tuple(sigutils.normalize_signature(sig)[0]):
+            self._wrong = True  # from before there was a lock; it is compiled and kept anew
+            return None
+        return kept
+
+
+@contextmanager
+def _alone_in(folder: str) -> Iterator[None]:
+    """Let one thread of one process at a time through, for a folder.
+
+    Raises:
+        OSError: the folder cannot be written, or others go on and on.
+    """
+    end = time.monotonic() + _LOCK_S
+    lock = os.open(os.path.join(folder, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise TimeoutError(f"{folder} stays locked") from None
+                time.sleep(0.02)
+        try:
+            yield
+        finally:
+            # Not by closing it alone: a process forked meanwhile has the lock as well.
+            fcntl.flock(lock, fcntl.LOCK_UN)
+    finally:
+        os.close(lock)
 
 
 def compiled(function: Function) -> Function:
