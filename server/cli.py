@@ -5,6 +5,9 @@ Only what a verb needs is imported, and only when it runs, so that ``--help`` an
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from server.settings_sources import LoadedSettings
 
 USAGE_ERROR = 2
+OUTPUT_LOST = 1
+_LOSSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
 
 app = typer.Typer(
     name="understudy",
@@ -316,9 +321,42 @@ def main() -> None:
     from server.errors import UserError
 
     try:
-        app()
+        try:
+            app()
+        finally:
+            _flush()  # the interpreter's end would only complain about it
     except UserError as error:
         _fail(str(error))
+    except OSError as error:
+        _end_if_output_is_lost(error)
+        raise
+
+
+def _flush() -> None:
+    if sys.stdout is not None and not sys.stdout.closed:
+        sys.stdout.flush()
+
+
+def _end_if_output_is_lost(error: OSError) -> None:
+    """End with a sentence where standard output takes nothing any more: its disk is full, as a rule."""
+    if error.errno not in _LOSSES or error.filename is not None or sys.stdout is None:
+        return
+    try:  # was it this file, or another one? Unbuffered, nothing is left of what was not written.
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError:
+        pass
+    else:
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())  # the interpreter flushes at its end what it still has
+    if error.errno != errno.EPIPE:  # who reads has had enough
+        reason = error.strerror or error
+        try:
+            typer.secho(f"Standard output cannot be written: {reason}.", err=True, fg=typer.colors.RED)
+        except OSError:  # standard error goes to the same disk
+            os.dup2(nowhere, sys.stderr.fileno())
+    raise SystemExit(OUTPUT_LOST) from None
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from server.audit.database import AuditDatabase, database_url
+from server.audit.entries import AuditEntry
+
 
 def understudy(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("UNDERSTUDY_")}
@@ -82,3 +85,51 @@ def test_settings_shows_value_origin_and_default(tmp_path: Path) -> None:
 
 def test_sample_is_printed(tmp_path: Path) -> None:
     assert "# port = 8080" in understudy("settings", "--sample", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),
+    [
+        (["template", "list"], ""),
+        (["template", "list"], "1"),
+        (["settings", "--sample"], "1"),
+        (["audit", "show", "--json"], ""),
+        (["--help"], ""),
+    ],
+)
+def test_output_to_a_full_disk_ends_in_a_sentence(
+    tmp_path: Path, arguments: list[str], unbuffered: str
+) -> None:
+    database = AuditDatabase(database_url("", tmp_path))
+    database.write([AuditEntry(event="room.entered")])
+    database.close()
+    own = {"UNDERSTUDY_CONFIG": "", "UNDERSTUDY_DATA_DIR": str(tmp_path), "PYTHONUNBUFFERED": unbuffered}
+    environment = {**os.environ, **own}
+    order = [sys.executable, "-m", "server.cli", *arguments]
+    with open("/dev/full", "w") as full:
+        told = subprocess.run(
+            order, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=environment
+        )
+        untold = subprocess.run(order, stdout=full, stderr=full, timeout=60, env=environment)
+    assert told.stderr.strip() == "Standard output cannot be written: No space left on device."
+    assert told.returncode == untold.returncode == 1
+
+
+def test_who_reads_only_the_beginning_is_told_nothing(tmp_path: Path) -> None:
+    database = AuditDatabase(database_url("", tmp_path))
+    database.write([AuditEntry(event="room.entered")])
+    database.close()
+    environment = {**os.environ, "UNDERSTUDY_CONFIG": "", "UNDERSTUDY_DATA_DIR": str(tmp_path)}
+    reading, writing = os.pipe()
+    os.close(reading)
+    for arguments, unbuffered in ((["template", "list"], "1"), (["audit", "show", "--json"], "")):
+        done = subprocess.run(
+            [sys.executable, "-m", "server.cli", *arguments],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env={**environment, "PYTHONUNBUFFERED": unbuffered},
+        )
+        assert (done.returncode, done.stderr) == (1, ""), arguments
+    os.close(writing)
