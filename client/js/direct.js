@@ -5,6 +5,8 @@ import { directCall, remotes } from "./state.js";
 import { t } from "./strings.js";
 
 const READ_MS = 700; // a click within this was meant for what lay there before, and is no consent
+// Who was declined twice within this is declined unasked: the dialog lies over everything, leaving included.
+const NAGGED_MS = 60000;
 
 /**
  * `onRequest(terminal)` when this person has confirmed to ask; `onAnswer(request, agreed)` once for each
@@ -17,7 +19,8 @@ export class DirectDialogs {
     this.incoming = $("#direct-incoming");
     this.accept = $('[data-action="direct-accept"]');
     this.readTimer = this.paint = null;
-    this.request = null;
+    this.request = this.sender = null;
+    this.declined = []; // { sender, at }
     this.active = false;
     onAction("direct-confirm", () => {
       this.confirming.close();
@@ -40,12 +43,15 @@ export class DirectDialogs {
   }
 
   /** Somebody asks for a direct call. */
-  asked({ request, name }) {
-    if (this.request) {
+  asked({ request, sender, name }) {
+    this.declined = this.declined.filter(({ at }) => performance.now() - at < NAGGED_MS);
+    const declined = this.declined.filter((answer) => answer.sender === sender).length;
+    if (this.request || declined >= 2) {
       this.onAnswer(request, false);
       return;
     }
     this.request = request;
+    this.sender = sender;
     setText($("#incoming-title"), t("incomingTitle", { name }));
     setText($("#incoming-text"), t("incomingText", { name }));
     this.#holdBack();
@@ -76,6 +82,7 @@ export class DirectDialogs {
   #answer(agreed) {
     const request = this.request;
     this.request = null;
+    if (request && !agreed) this.declined.push({ sender: this.sender, at: performance.now() });
     if (this.incoming.open) this.incoming.close();
     if (request) this.onAnswer(request, agreed);
   }

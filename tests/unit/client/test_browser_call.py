@@ -420,3 +420,21 @@ async def test_a_click_meant_for_something_else_is_no_consent(page: Page, server
     waits = await page.evaluate("window.waits")
     assert len(waits) == 2
     assert min(waits) >= 690, waits
+
+
+async def test_who_was_declined_twice_is_declined_unasked(page: Page, server: ScriptedServer) -> None:
+    """The dialog lies over everything: whoever asks again and again would keep one from leaving."""
+    await page.goto(f"{server.url}?room=r&name=Me&target=face-2&join=1")
+    await server.start_call()
+    dialog = page.locator("#direct-incoming")
+    asked = {"type": "relay.incoming", "kind": "video", "mode": "direct", "expires_s": 30}
+    for number in range(2):
+        await server.say(**asked, request=f"a{number}", sender="ada", name="Ada")
+        await expect(dialog).to_be_visible()
+        await page.locator('[data-action="direct-decline"]').click()
+        await server.until_heard("relay.decline", request=f"a{number}")
+    await server.say(**asked, request="a2", sender="ada", name="Ada")
+    await server.until_heard("relay.decline", request="a2")
+    await expect(dialog).to_be_hidden()
+    await server.say(**asked, request="e0", sender="eve", name="Eve")
+    await expect(dialog).to_be_visible()
