@@ -26,21 +26,21 @@ def subject_of_photos(contents: Sequence[Path], limits: PhotoLimits | None = Non
         AnimationError: ``target_unknown``: there is no such file.
     """
     limits = limits or PhotoLimits()
-    preparer = PhotoPreparer(limits)
     prepared: list[PreparedPhoto] = []
     pictures: list[Picture] = []
-    for path in contents:
-        try:
-            if path.stat().st_size > limits.max_bytes:
-                raise too_large(limits)
-            pictures.append(decode_photo(path.read_bytes(), limits))
-            prepared.append(preparer.prepare_picture(pictures[-1]))
-        except PhotoRefused as refusal:
-            raise PhotoRefused(refusal.code, f"{path.name}: {refusal.message}") from refusal
-        except OSError as error:
-            raise AnimationError(
-                "target_unknown", f"{path}: {error.strerror or 'cannot be read'}."
-            ) from error
+    with PhotoPreparer(limits) as preparer:
+        for path in contents:
+            try:
+                if path.stat().st_size > limits.max_bytes:
+                    raise too_large(limits)
+                pictures.append(decode_photo(path.read_bytes(), limits))
+                prepared.append(preparer.prepare_picture(pictures[-1]))
+            except PhotoRefused as refusal:
+                raise PhotoRefused(refusal.code, f"{path.name}: {refusal.message}") from refusal
+            except OSError as error:
+                raise AnimationError(
+                    "target_unknown", f"{path}: {error.strerror or 'cannot be read'}."
+                ) from error
     return Subject(
         np.stack([one.crop for one in prepared]),
         np.stack([one.landmarks for one in prepared]),

@@ -7,13 +7,15 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 from PIL import Image
 
+from server.animation.subjects import subject_of_photos
 from server.targets.decode import PhotoLimits
 from server.targets.errors import PhotoRefused, PreparationFailed
 from server.targets.faces import PhotoPreparer, _tiles
@@ -24,8 +26,9 @@ from .test_decode import mutated
 
 
 @pytest.fixture(scope="module")
-def preparer() -> PhotoPreparer:
-    return PhotoPreparer(PhotoLimits())
+def preparer() -> Iterator[PhotoPreparer]:
+    with PhotoPreparer(PhotoLimits()) as preparer:
+        yield preparer
 
 
 def refusal(preparer: PhotoPreparer, image: Image.Image) -> PhotoRefused:
@@ -112,6 +115,32 @@ def test_tiles_cover_the_photo_down_to_the_smallest_face(width: int, height: int
         top, left = int(tile.y / 10), int(tile.x / 10)
         covered[top : int((tile.y + tile.height) / 10) + 1, left : int((tile.x + tile.width) / 10) + 1] = True
     assert covered.all()
+
+
+def test_a_closed_preparer_leaves_no_threads(preparer: PhotoPreparer) -> None:
+    preparer.warm_up()  # what other libraries start stays
+    threads = psutil.Process().num_threads
+    before = threads()
+    with PhotoPreparer(PhotoLimits()) as another:
+        another.warm_up()
+        assert threads() > before
+    assert threads() <= before
+    another.close()
+
+
+def test_animating_photos_leaves_no_threads(
+    preparer: PhotoPreparer, photo: Image.Image, tmp_path: Path
+) -> None:
+    """Nor does one that is refused."""
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    good.write_bytes(encoded(photo, "PNG"))
+    bad.write_bytes(encoded(Image.new("RGB", (300, 300)), "PNG"))
+    preparer.prepare(good.read_bytes())
+    before = psutil.Process().num_threads()
+    assert len(subject_of_photos([good]).images) == 1
+    with pytest.raises(PhotoRefused):
+        subject_of_photos([good, bad])
+    assert psutil.Process().num_threads() <= before
 
 
 # ---------------------------------------------------------------- the process
