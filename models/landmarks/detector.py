@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import re
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Self
 
 import cv2
@@ -207,21 +208,32 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> float:
 @contextmanager
 def _native_noise_filtered() -> Iterator[None]:
     """Hold standard error back at the file descriptor, then pass on all of it that is not known noise."""
-    with _noise_lock:
+    with _noise_lock, ExitStack() as opened:
         try:
             sys.stderr.flush()
             saved = os.dup(2)
-        except (OSError, ValueError, AttributeError):  # no standard error at all: nothing to hold back
+            opened.callback(os.close, saved)
+            held = opened.enter_context(tempfile.TemporaryFile())
+            os.dup2(held.fileno(), 2)
+        except (OSError, ValueError, AttributeError):  # no standard error, or nowhere to hold it: noise, then
             yield
             return
-        with tempfile.TemporaryFile() as held:
-            os.dup2(held.fileno(), 2)
-            try:
-                yield
-            finally:
-                os.dup2(saved, 2)
-                os.close(saved)
-                held.seek(0)
-                kept = [line for line in held.readlines() if not _NOISE.match(line)]
-                if kept:
-                    os.write(2, b"".join(kept))
+        stacks = _stacks_go_to_standard_error()
+        try:
+            if stacks:  # a native crash ends the process, and what is held with it
+                faulthandler.enable(saved)
+            yield
+        finally:
+            os.dup2(saved, 2)
+            if stacks:
+                faulthandler.enable(2)
+            held.seek(0)
+            kept = [line for line in held.readlines() if not _NOISE.match(line)]
+            if kept:
+                os.write(2, b"".join(kept))
+
+
+def _stacks_go_to_standard_error() -> bool:
+    """Whether Python was started with its fault handler; one enabled later may write anywhere."""
+    wanted = os.environ.get("PYTHONFAULTHANDLER") or "faulthandler" in sys._xoptions or sys.flags.dev_mode
+    return bool(wanted) and faulthandler.is_enabled()

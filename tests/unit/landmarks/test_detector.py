@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 
 import cv2
@@ -10,7 +14,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from models.landmarks.detector import FaceDetector
+from models.landmarks.detector import FaceDetector, _native_noise_filtered
 from models.landmarks.features import eye_heights
 
 
@@ -105,3 +109,35 @@ def test_nothing_known_is_logged_and_all_else_is(
         detector.detect(astronaut)
     os.write(2, b"something else\n")
     assert capfd.readouterr().err == "something else\n"
+
+
+def test_without_room_for_what_is_held_back_nothing_is(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    before = os.listdir("/proc/self/fd")
+    with _native_noise_filtered():
+        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
+    assert os.listdir("/proc/self/fd") == before
+    assert "XNNPACK" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["within", "after"])
+def test_a_native_crash_is_not_held_back(where: str) -> None:
+    program = f"""
+import os, signal
+from models.landmarks.detector import _native_noise_filtered
+with _native_noise_filtered():
+    if {where == "within"}:
+        os.kill(os.getpid(), signal.SIGSEGV)
+os.kill(os.getpid(), signal.SIGSEGV)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", program], capture_output=True, text=True
+    )
+    assert ended.returncode < 0
+    assert "Fatal Python error: Segmentation fault" in ended.stderr
+    assert "<string>" in ended.stderr
