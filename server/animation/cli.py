@@ -88,6 +88,8 @@ def animate(
             }
         )
         format_of(out)  # said before any work is done
+        if not out.parent.is_dir():
+            _fail("cannot_write", f"{out} cannot be written: there is no folder {out.parent}.")
         library = Library(loaded.data_dir / "templates")
         templates = [library.find(name, files=True) for name in template or []]
         with _told_to_end_is_an_exit(), Progress(*columns, console=Console(stderr=True)) as bar:

@@ -196,6 +196,13 @@ def test_a_network_of_ones_own(photo: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "y.webp").exists()
 
 
+def test_a_result_in_no_folder_is_said_before_any_work(tmp_path: Path) -> None:
+    out = tmp_path / "none" / "x.mp4"
+    code, said = run("animate", "no photo at all", "-t", "happy", "-o", out)
+    assert code == 1
+    assert f"there is no folder {out.parent}. (cannot_write)" in said.replace("\n", "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_who_ends_it_finds_no_half_of_a_film(photo: Path, tmp_path: Path, number: signal.Signals) -> None:
     folder = tmp_path / "results"
