@@ -45,6 +45,7 @@ RUN apt-get update \
 COPY deploy/healthcheck.py /usr/local/bin/healthcheck.py
 ENV PATH=/opt/understudy/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    PYTHONFAULTHANDLER=1 \
     UNDERSTUDY_HOST=127.0.0.1 \
     UNDERSTUDY_DATA_DIR=/var/lib/understudy \
     NUMBA_CACHE_DIR=/var/lib/understudy/compiled
