@@ -23,6 +23,7 @@ class Line:
         self._service = port
         self._source = "127.0.0.1"
         self._ends: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[Any]] = set()
         self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="line", daemon=True)
@@ -60,8 +61,14 @@ class Line:
             self._server = None
         for end in list(self._ends):
             end.transport.abort()
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=5)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         with suppress(OSError):
             there, theirs = await asyncio.open_connection(
                 "127.0.0.1", self._service, local_addr=(self._source, 0)
